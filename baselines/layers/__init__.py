@@ -1,0 +1,1 @@
+"""What methods share: networks, saliency to grid, resampling."""

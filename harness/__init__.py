@@ -1,0 +1,1 @@
+"""Run trials: the contract, the sweep file, the ledger, Ray Tune and MLflow. Knows no method and no dataset by name."""

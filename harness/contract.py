@@ -1,0 +1,60 @@
+"""What every method promises: Method, Output, Zoom.
+
+A spatial prediction is always in the coordinates of the original image (a gaze point in the task's centimetres): a
+method that warps also unwarps before it answers, so neither the harness nor the report knows that anything was bent.
+
+A file `baselines/<name>.py` exports
+    Config                              a frozen dataclass of hyperparameters: literal defaults, the origin of each
+    build(config, task, budget)         -> Method
+and may export
+    INPUTS = ("image", ...)             what forward needs from the dataset, besides the default ("image",)
+    COMPETES = False                    for an upper bound that is shown but never ranked
+    VERSION = 2                         raised when an edit changes the method's numbers: old trials then run again
+    skip(task) -> str | None            why this method cannot serve this task
+These (all but build) are read without importing torch: see harness/lookup.py.
+"""
+
+from typing import Any, ClassVar, NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Zoom(NamedTuple):
+    """How one view was taken from the image."""
+
+    resampled: Float[Tensor, "batch channels height width"]
+    """What the task network saw."""
+    grid: Float[Tensor, "batch height width 2"]
+    """Where each output pixel reads: (x, y); -1 and 1 are the centres of the corner pixels."""
+    saliency: Float[Tensor, "batch 1 rows columns"] | None = None
+    """Non-negative, sums to one."""
+
+
+class Output(NamedTuple):
+    """What a method answers."""
+
+    prediction: Any
+    """Spatial answers are in the coordinates of the original image."""
+    loss: Tensor | None = None
+    """Scalar; present exactly when a target was given."""
+    zooms: tuple[Zoom, ...] = ()
+    """None for a method that does not resample, one for a warp, K for K glimpses."""
+
+
+class Method(nn.Module):
+    """The only base class: a network that answers a task from a full-resolution image."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("image",)
+    """Names of forward's arguments, provided by the dataset. `image` is (B, 3, H, W), float in [0, 1]."""
+
+    def forward(self, image: Tensor, target: Any = None) -> Output:
+        """Answer a batch; with a target, also give the loss."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward: every method must answer.")
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """The optimizer's groups, each with its own `lr`; one group of everything unless overridden."""
+        return [{"params": list(self.parameters()), "lr": learning_rate}]
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """Called before each epoch (counted from 0), for schedules such as blur or freezing; does nothing by default."""

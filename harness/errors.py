@@ -1,0 +1,63 @@
+"""Every error that zoombench raises on purpose.
+
+    ZoombenchError
+    ├── UsageError             the command or the sweep file is wrong: nothing has started, exit 2
+    │   ├── SweepFileError     a key, value or type in the sweep file; carries file and line
+    │   ├── UnknownName        no such method, dataset or trial; says what was probably meant
+    │   └── ResultsError       the results folder cannot be written or holds something unreadable
+    ├── TrialError             ends one trial, never the sweep; becomes a row of the table
+    │   ├── NonFiniteLoss      the loss became nan or infinite: an outcome of the method
+    │   ├── CheckpointError    a checkpoint does not fit the trial or cannot be read
+    │   └── WorkerLost         the trial's process died without a word (killed, out of memory, node gone)
+    ├── TrialBusy              another living process holds the trial's lock; not a failure
+    ├── ShapeError             a tensor that does not fit
+    └── TableError             a results table that does not keep its own rules
+"""
+
+
+class ZoombenchError(Exception):
+    """The root: catch this to catch everything that zoombench raises on purpose."""
+
+
+class UsageError(ZoombenchError):
+    """The command or the sweep file is wrong; nothing has started."""
+
+
+class SweepFileError(UsageError):
+    """A mistake in a sweep file, with file and line."""
+
+
+class UnknownName(UsageError):
+    """A name that is no method, dataset or trial."""
+
+
+class ResultsError(UsageError):
+    """The results folder cannot be used as it is."""
+
+
+class TrialError(ZoombenchError):
+    """Ends one trial and becomes its row in the table."""
+
+
+class NonFiniteLoss(TrialError):
+    """The loss became nan or infinite."""
+
+
+class CheckpointError(TrialError):
+    """A checkpoint does not fit the trial or cannot be read."""
+
+
+class WorkerLost(TrialError):
+    """The process that ran the trial died without a word."""
+
+
+class TrialBusy(ZoombenchError):
+    """Another living process holds the trial."""
+
+
+class ShapeError(ZoombenchError):
+    """A tensor or an image that does not fit what reads it."""
+
+
+class TableError(ZoombenchError):
+    """A results table that does not keep its own rules."""
