@@ -57,4 +57,4 @@ class Method(nn.Module):
         return [{"params": list(self.parameters()), "lr": learning_rate}]
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
-        """Called before each epoch (counted from 0), for schedules such as blur or freezing; does nothing by default."""
+        """Called before each epoch (counted from 0), for schedules such as blur or freezing."""

@@ -1,17 +1,18 @@
 """Every error that zoombench raises on purpose.
 
-    ZoombenchError
-    ├── UsageError             the command or the sweep file is wrong: nothing has started, exit 2
-    │   ├── SweepFileError     a key, value or type in the sweep file; carries file and line
-    │   ├── UnknownName        no such method, dataset or trial; says what was probably meant
-    │   └── ResultsError       the results folder cannot be written or holds something unreadable
-    ├── TrialError             ends one trial, never the sweep; becomes a row of the table
-    │   ├── NonFiniteLoss      the loss became nan or infinite: an outcome of the method
-    │   ├── CheckpointError    a checkpoint does not fit the trial or cannot be read
-    │   └── WorkerLost         the trial's process died without a word (killed, out of memory, node gone)
-    ├── TrialBusy              another living process holds the trial's lock; not a failure
-    ├── ShapeError             a tensor that does not fit
-    └── TableError             a results table that does not keep its own rules
+ZoombenchError
+├── UsageError             the command or the sweep file is wrong: nothing has started, exit 2
+│   ├── SweepFileError     a key, value or type in the sweep file; carries file and line
+│   ├── UnknownName        no such method, dataset or trial; says what was probably meant
+│   └── ResultsError       the results folder cannot be written or holds something unreadable
+├── TrialError             ends one trial, never the sweep; becomes a row of the table
+│   ├── NonFiniteLoss      the loss became nan or infinite: an outcome of the method
+│   ├── CheckpointError    a checkpoint does not fit the trial or cannot be read
+│   └── WorkerLost         the trial's process died without a word (killed, out of memory, node gone)
+├── TrialBusy              another living process holds the trial's lock; not a failure
+├── TrackingError          MLflow did not answer; the ledger keeps what it should have received
+├── ShapeError             a tensor that does not fit
+└── TableError             a results table that does not keep its own rules
 """
 
 
@@ -53,6 +54,10 @@ class WorkerLost(TrialError):
 
 class TrialBusy(ZoombenchError):
     """Another living process holds the trial."""
+
+
+class TrackingError(ZoombenchError):
+    """MLflow did not answer."""
 
 
 class ShapeError(ZoombenchError):

@@ -1,0 +1,109 @@
+"""Execute one trial in this process: hold it, run it, keep every score once, write done or failed.
+
+The same function serves Ray's workers and the serial loop. Imports torch only when a trial runs.
+"""
+
+import platform
+import shutil
+import subprocess
+import traceback
+from collections.abc import Callable
+from typing import Any, Literal
+
+from . import lookup
+from .errors import TrialBusy
+from .ledger import Ledger, append_line, now
+from .spec import TrialSpec
+from .sweepfile import Settings
+
+Outcome = Literal["done", "failed", "busy"]
+Listener = Callable[[dict[str, Any]], None]
+
+
+def execute(
+    spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit: str, listen: Listener = lambda score: None
+) -> Outcome:
+    """Run one trial to its end, whatever that is; its error becomes failed.json, never an exception.
+
+    `listen` hears every new score. Memory that ran out is recorded and then raised, so that the process, which may
+    be damaged, is replaced; so is KeyboardInterrupt, with nothing recorded: the trial goes on another time.
+    """
+    try:
+        with ledger.hold(spec.id):
+            if ledger.state(spec.id) == "done":
+                return "done"
+            return _execute_held(spec, ledger, settings, commit=commit, listen=listen)
+    except TrialBusy:
+        return "busy"
+
+
+def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit: str, listen: Listener) -> Outcome:
+    ledger.describe(spec)
+    attempt = ledger.attempts(spec.id) + 1
+    ledger.note(spec.id, "start", attempt=attempt)
+
+    def note(event: str, **facts: Any) -> None:
+        ledger.note(spec.id, event, attempt=attempt, **facts)
+
+    try:
+        from . import trial
+
+        kept = {(s["split"], s["epoch"], s["metric"]) for s in ledger.scores(spec.id)}
+        for score in trial.run(spec, ledger.folder(spec.id), settings, note):
+            if (score.split, score.epoch, score.metric) not in kept:
+                line = score._asdict() | {"time": now(), "attempt": attempt}
+                append_line(ledger.folder(spec.id) / "metrics.jsonl", line)
+                listen(line)
+    except Exception as error:
+        ledger.fail(
+            spec.id,
+            error_class=type(error).__name__,
+            message=str(error).strip() or type(error).__name__,
+            traceback=traceback.format_exc(),
+            commit=commit,
+            attempts=attempt,
+        )
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            raise
+        return "failed"
+    finally:
+        _release_memory(settings)
+    facts = ledger.record(spec.id, "facts.json") | ledger.record(spec.id, "cost.json")
+    ledger.finish(
+        spec.id,
+        attempts=attempt,
+        started=ledger.events(spec.id)[0]["time"],
+        finished=now(),
+        commit=commit,
+        python=platform.python_version(),
+        method_code=spec.method.fingerprint,
+        dataset_code=spec.dataset.fingerprint,
+        **facts,
+    )
+    return "done"
+
+
+def _release_memory(settings: Settings) -> None:
+    """A used process must be as good as a fresh one for the next trial."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if settings.device != "cpu" and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def git_commit() -> str:
+    """The commit of this checkout, with `+changes` where files differ from it; empty outside a checkout."""
+
+    def git(*words: str) -> str:
+        answer = subprocess.run(
+            ["git", "-C", str(lookup.ROOT), *words], capture_output=True, text=True, check=False, timeout=30
+        )
+        return answer.stdout.strip() if answer.returncode == 0 else ""
+
+    if shutil.which("git") is None or not (lookup.ROOT / ".git").exists():
+        return ""
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return git("rev-parse", "HEAD") + ("+changes" if changed else "")

@@ -1,0 +1,206 @@
+"""The ledger: what is planned, started, done and failed, and why. Files under the results folder; the only truth.
+
+    results/
+      trials/<id>/           one folder a trial, shared by every sweep that contains it
+        trial.json           what the trial is
+        events.jsonl         what happened: start, resume, epoch, done, failed; one line each, with attempt and process
+        metrics.jsonl        every score, once
+        checkpoint.pt        while it is not done
+        weights.pt  predictions.parquet  cost.json  facts.json  looks/
+        done.json            written last, by atomic rename, by the process that ran the trial
+        failed.json          error class, message and traceback of a trial that ended by an error
+        tracked.json         what MLflow has received
+      sweeps/<name>/         resolved.yaml, results.parquet, results.csv, report.html
+
+A trial is done when done.json is there. Locks are the operating system's: they vanish with the process.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import ResultsError, TrialBusy
+from .spec import TrialSpec
+
+State = Literal["done", "failed", "started", "planned"]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The results folder."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> "Ledger":
+        """Create the folder if need be; raises ResultsError where it cannot be written."""
+        root = root.absolute()
+        try:
+            (root / "trials").mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=root):
+                pass
+        except OSError as error:
+            raise ResultsError(
+                f"the results folder {root} cannot be written: {error.strerror or error}. "
+                "Choose another with --results FOLDER or ZOOMBENCH_RESULTS."
+            ) from error
+        return cls(root)
+
+    def folder(self, trial_id: str) -> Path:
+        """Where a trial keeps its files."""
+        return self.root / "trials" / trial_id
+
+    def sweep_folder(self, name: str) -> Path:
+        """Where a sweep keeps its table and report."""
+        return self.root / "sweeps" / name
+
+    def state(self, trial_id: str) -> State:
+        """done, failed, started (it has left something to go on from) or planned."""
+        folder = self.folder(trial_id)
+        if (folder / "done.json").exists():
+            return "done"
+        if (folder / "failed.json").exists():
+            return "failed"
+        return "started" if (folder / "events.jsonl").exists() else "planned"
+
+    @contextmanager
+    def hold(self, trial_id: str, *, patience: float = 60) -> Iterator[Path]:
+        """The trial's folder, locked; waits `patience` seconds for a process that is just ending, then TrialBusy."""
+        folder = self.folder(trial_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        with self.lock(folder / "lock", patience=patience):
+            yield folder
+
+    @contextmanager
+    def lock(self, path: Path, *, patience: float = 60) -> Iterator[None]:
+        """Hold a lock file; the operating system drops it when the process ends. Raises TrialBusy."""
+        deadline = time.monotonic() + patience
+        with path.open("a") as stream:
+            while True:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise TrialBusy(
+                            f"{path} is held by another process after {patience:g} s. "
+                            "Wait for the other sweep to end, then run again."
+                        ) from None
+                    time.sleep(0.2)
+            yield
+
+    def describe(self, spec: TrialSpec) -> None:
+        """Write what the trial is, once."""
+        path = self.folder(spec.id) / "trial.json"
+        if not path.exists():
+            write_json(path, spec.to_json())
+
+    def attempts(self, trial_id: str) -> int:
+        """How often the trial was started."""
+        return sum(event["event"] == "start" for event in self.events(trial_id))
+
+    def note(self, trial_id: str, event: str, **facts: Any) -> None:
+        """Append one line to the trial's events."""
+        line = {"event": event, "time": now(), "pid": os.getpid(), "host": socket.gethostname()} | facts
+        append_line(self.folder(trial_id) / "events.jsonl", line)
+
+    def events(self, trial_id: str) -> list[dict[str, Any]]:
+        """What happened to a trial, in order."""
+        return read_lines(self.folder(trial_id) / "events.jsonl")
+
+    def scores(self, trial_id: str) -> list[dict[str, Any]]:
+        """Every score of a trial: split, epoch, metric, value, time, attempt."""
+        return read_lines(self.folder(trial_id) / "metrics.jsonl")
+
+    def finish(self, trial_id: str, **facts: Any) -> None:
+        """The trial is done: from here on it is never run again."""
+        folder = self.folder(trial_id)
+        (folder / "failed.json").unlink(missing_ok=True)
+        write_json(folder / "done.json", facts)
+        self.note(trial_id, "done")
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+    def fail(self, trial_id: str, *, error_class: str, message: str, traceback: str, **facts: Any) -> None:
+        """The trial ended by an error; its checkpoint stays. A trial that is done stays done."""
+        if self.state(trial_id) != "done":
+            content = {"error_class": error_class, "message": message, "traceback": traceback, "time": now()}
+            write_json(self.folder(trial_id) / "failed.json", content | facts)
+            self.note(trial_id, "failed", error_class=error_class)
+
+    def forget_failure(self, trial_id: str) -> None:
+        """Let a failed trial run again, from its checkpoint if it left one."""
+        (self.folder(trial_id) / "failed.json").unlink(missing_ok=True)
+
+    def record(self, trial_id: str, name: str) -> dict[str, Any]:
+        """The content of done.json, failed.json, cost.json or tracked.json; empty where there is none.
+
+        Raises ResultsError for a file that is not JSON, naming it.
+        """
+        path = self.folder(trial_id) / name
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise ResultsError(f"{path} is damaged: {error}. Delete the file; the trial then runs again.") from error
+        return content
+
+    def missing(self, trials: Iterable[TrialSpec]) -> list[TrialSpec]:
+        """The trials that are neither done nor failed."""
+        return [trial for trial in trials if self.state(trial.id) in ("planned", "started")]
+
+
+def now() -> str:
+    """The time, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file of JSON so that a reader sees all of it or none."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a file so that a reader sees all of it or none; one that already says so is left alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.read_text(encoding="utf-8") == content:
+        return
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+
+
+def append_line(path: Path, content: dict[str, Any]) -> None:
+    """Append one JSON line with one write; a half line that a kill left behind is closed first."""
+    with path.open("ab+") as stream:
+        torn = False
+        if stream.seek(0, os.SEEK_END):
+            stream.seek(-1, os.SEEK_END)
+            torn = stream.read(1) != b"\n"
+        stream.write((b"\n" if torn else b"") + json.dumps(content).encode() + b"\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file of JSON lines, in order; a half line that a kill left behind is no line."""
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            content = json.loads(line)
+        except ValueError:
+            continue
+        found.append(content)
+    return found

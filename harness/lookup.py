@@ -1,0 +1,203 @@
+"""A name becomes a file: `baselines/<name>.py` or `datasets/<name>.py`. The folder is the registry.
+
+Folders of your own go into ZOOMBENCH_PATH, separated as in PATH; each holds a baselines/ or a datasets/ folder, whose
+files import absolutely (`from zoombench.harness.contract import Method`).
+
+What a file declares (Config, INPUTS, skip, task, …) is read without importing torch: only the torch-free statements
+of the file are executed, so that a sweep file is checked in well under a second. The whole module is imported only
+where a trial runs.
+"""
+
+import ast
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from .errors import UnknownName, UsageError
+from .tasks import Task
+
+Kind = Literal["method", "dataset"]
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS: dict[str, str] = {"method": "baselines", "dataset": "datasets"}
+
+_HARMLESS_IMPORTS = {
+    "__future__",
+    "dataclasses",
+    "typing",
+    "math",
+    "collections",
+    "enum",
+    "harness.tasks",
+    "zoombench.harness.tasks",
+}
+_DECLARED_NAMES = {"Config", "skip", "task"}
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What one file of `baselines/` or `datasets/` says about itself, read without torch."""
+
+    kind: Kind
+    name: str
+    summary: str
+    """First line of the module's docstring."""
+    config: type
+    inputs: tuple[str, ...]
+    """A method: what it needs. A dataset: what it gives."""
+    competes: bool
+    version: int
+    fingerprint: str
+    """Hash of the file's code, without comments and docstrings."""
+    skip: Callable[[Task], str | None]
+    task: Callable[[Any], Task] | None
+    """Only a dataset has one."""
+
+    def resolve(self, settings: dict[str, Any] | None) -> dict[str, Any]:
+        """Every field of Config with the given settings over the defaults; raises pydantic's ValidationError."""
+        checked = checked_dataclass(self.config, config=ConfigDict(extra="forbid", strict=True, frozen=True))
+        resolved: dict[str, Any] = asdict(checked(**dict(settings or {})))
+        return resolved
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """' Did you mean X?' for the nearest known name, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.55)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def files(kind: Kind) -> dict[str, Path]:
+    """The file of every name of a kind, in alphabetical order; ours win over those on ZOOMBENCH_PATH."""
+    roots = [Path(entry) for entry in os.environ.get("ZOOMBENCH_PATH", "").split(os.pathsep) if entry] + [ROOT]
+    found = {path.stem: path for root in roots for path in (root / FOLDERS[kind]).glob("*.py")}
+    return {name: found[name] for name in sorted(found) if not name.startswith("_")}
+
+
+def names(kind: Kind) -> list[str]:
+    """Every name of a kind, in alphabetical order."""
+    return list(files(kind))
+
+
+def find(kind: Kind, name: str) -> Path:
+    """The file of a name; raises UnknownName with the nearest one."""
+    known = files(kind)
+    if name in known:
+        return known[name]
+    raise UnknownName(
+        f"no {FOLDERS[kind]}/{name}.py.{closest(name, names(kind))} `zoombench list {kind}s` shows what there is."
+    )
+
+
+def load(kind: Kind, name: str) -> ModuleType:
+    """Import the whole module, torch and all."""
+    path = find(kind, name)
+    if path.is_relative_to(ROOT):
+        return importlib.import_module(f"zoombench.{FOLDERS[kind]}.{name}")
+    module_name = f"zoombench_path.{FOLDERS[kind]}.{name}"
+    if module_name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[module_name]
+
+
+@cache
+def declaration(kind: Kind, name: str) -> Declaration:
+    """Read what a file declares, without importing torch.
+
+    Raises UnknownName where there is no such file and UsageError where the file does not keep the contract.
+    """
+    path = find(kind, name)
+    where = f"{FOLDERS[kind]}/{name}.py"
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        declared = _execute(tree, kind=kind, name=name, path=path)
+    except Exception as error:
+        raise UsageError(f"{where} cannot be read: {type(error).__name__}: {error}.") from error
+    config = getattr(declared, "Config", None)
+    if config is None:
+        raise UsageError(f"{where} has no class Config: every {kind} declares its settings as a frozen dataclass.")
+    task = getattr(declared, "task", None)
+    if kind == "dataset" and task is None:
+        raise UsageError(f"{where} has no function task(config): every dataset says what it asks.")
+    return Declaration(
+        kind=kind,
+        name=name,
+        summary=(ast.get_docstring(tree) or "").split("\n")[0],
+        config=config,
+        inputs=tuple(getattr(declared, "INPUTS", ("image",))),
+        competes=bool(getattr(declared, "COMPETES", True)),
+        version=int(getattr(declared, "VERSION", 1)),
+        fingerprint=_fingerprint(tree),
+        skip=getattr(declared, "skip", lambda task: None),
+        task=task,
+    )
+
+
+def explain(error: ValidationError, known: Iterable[str]) -> str:
+    """The first complaint of pydantic in our words: what was found, what was expected, what was probably meant."""
+    first = error.errors()[0]
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        key = str(first["loc"][-1])
+        names = sorted(known)
+        return f"unknown key {key!r}.{closest(key, names)} Known: {', '.join(names) or 'none'}."
+    if first["type"] == "missing":
+        return f"key {first['loc'][-1]!r} is missing."
+    found = first["input"]
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    key = ".".join(str(part) for part in first["loc"])
+    expected = f"expected {message}" if first["msg"].startswith("Input should be ") else message
+    return f"{key + ': ' if key else ''}{expected}, found {found!r}."
+
+
+def _execute(tree: ast.Module, *, kind: Kind, name: str, path: Path) -> ModuleType:
+    """Run only the statements that declare something and need no torch."""
+    kept = [node for node in tree.body if _declares(node)]
+    module = ModuleType(f"zoombench._declared.{kind}.{name}")
+    module.__package__ = f"zoombench.{FOLDERS[kind]}"
+    sys.modules[module.__name__] = module  # dataclasses and pydantic look their names up here
+    exec(compile(ast.Module(body=kept, type_ignores=[]), str(path), "exec"), module.__dict__)
+    return module
+
+
+def _declares(node: ast.stmt) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "") in _HARMLESS_IMPORTS
+    if isinstance(node, ast.Import):
+        return all(alias.name in _HARMLESS_IMPORTS for alias in node.names)
+    if isinstance(node, ast.Assign) and all(isinstance(target, ast.Name) for target in node.targets):
+        return all(isinstance(t, ast.Name) and t.id.isupper() for t in node.targets) and _is_literal(node.value)
+    return isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in _DECLARED_NAMES
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except ValueError:
+        return False
+    return True
+
+
+def _fingerprint(tree: ast.Module) -> str:
+    """Sixteen hex digits that change with the code and not with comments or docstrings."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [  # type: ignore[attr-defined]
+                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+            ]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]

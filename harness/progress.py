@@ -1,0 +1,90 @@
+"""How far a sweep is: a live table on a terminal, plain lines elsewhere."""
+
+import time
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from .ledger import Ledger
+from .spec import TrialSpec
+
+
+class Progress:
+    """Counts trials and epochs, and shows them. Use as a context manager."""
+
+    def __init__(self, trials: int, epochs: int, *, already: int, console: Console) -> None:
+        self.trials, self.epochs, self.already = trials, epochs, already
+        self.console = console
+        self.began = time.monotonic()
+        self.running: dict[str, tuple[TrialSpec, dict[str, Any]]] = {}
+        self.done = self.failed = self.epochs_done = 0
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def say(self, line: str) -> None:
+        """One line that stays, above the live table."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def started(self, spec: TrialSpec) -> None:
+        """A trial begins, or goes on."""
+        self.running[spec.id] = (spec, {})
+
+    def scored(self, spec: TrialSpec, score: dict[str, Any]) -> None:
+        """A new score of a trial."""
+        self.running[spec.id] = (spec, score)
+        if score["split"] == "train":
+            self.epochs_done += 1
+
+    def ended(self, spec: TrialSpec, ledger: Ledger) -> None:
+        """A trial ended: one line says how."""
+        self.running.pop(spec.id, None)
+        state = ledger.state(spec.id)
+        if state == "done":
+            self.done += 1
+            scores = [s for s in ledger.scores(spec.id) if s["split"] == "test"]
+            what = f"{scores[-1]['metric']} {scores[-1]['value']:.4g}" if scores else "done"
+        elif state == "failed":
+            self.failed += 1
+            failure = ledger.record(spec.id, "failed.json")
+            what = f"FAILED {failure['error_class']}: {failure['message'].splitlines()[0]}"
+        else:
+            what = "not finished here: lost, or held by another process"
+        self.say(f"[{self.done + self.failed}/{self.trials}] {spec.title}: {what}{self._left()}")
+
+    def _left(self) -> str:
+        if not self.epochs_done or self.epochs_done >= self.epochs:
+            return ""
+        seconds = (time.monotonic() - self.began) / self.epochs_done * (self.epochs - self.epochs_done)
+        return f" (about {_duration(seconds)} left)"
+
+    def _render(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        for spec, score in self.running.values():
+            epoch = score.get("epoch", 0)
+            said = f"{score['split']} {score['metric']} {score['value']:.4g}" if score else "starting"
+            table.add_row(spec.title, f"epoch {epoch}/{spec.budget.epochs}", said)
+        queued = self.trials - self.done - self.failed - len(self.running)
+        counts = (
+            f"{self.done} done, {len(self.running)} running, {queued} queued, {self.failed} failed"
+            f"{f', {self.already} done before' if self.already else ''}; {_duration(time.monotonic() - self.began)}"
+            f"{self._left()}"
+        )
+        return Group(table, ProgressBar(total=max(1, self.epochs), completed=self.epochs_done, width=60), Text(counts))
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

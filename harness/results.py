@@ -1,0 +1,111 @@
+"""The ledger's records as rows of the results table (reports/table.py says what each column means)."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .ledger import Ledger
+from .spec import Sweep, TrialSpec
+
+_COPIED = (
+    "n_test",
+    "parameters",
+    "gflops",
+    "flop_coverage",
+    "latency_ms_p50",
+    "latency_ms_p90",
+    "peak_memory_mib",
+    "train_seconds",
+    "commit",
+    "device",
+    "torch",
+    "started",
+    "attempts",
+)
+
+
+def rows(sweep: Sweep, ledger: Ledger, *, run_ids: dict[str, str]) -> list[dict[str, Any]]:
+    """One row per planned trial: its score where it is done, else why there is none."""
+    return [_row(trial, ledger) | {"run_id": run_ids.get(trial.id, "")} for trial in sweep.trials]
+
+
+def curves(sweep: Sweep, ledger: Ledger) -> list[dict[str, Any]]:
+    """Every training and validation score of the sweep's trials, with what the trial is."""
+    return [
+        _identity(trial) | {key: score[key] for key in ("split", "epoch", "metric", "value")}
+        for trial in sweep.runnable
+        for score in ledger.scores(trial.id)
+        if score["split"] != "test"
+    ]
+
+
+def looks(sweep: Sweep, ledger: Ledger) -> dict[str, Path]:
+    """Folder of pictures of each trial that left some."""
+    folders = {trial.id: ledger.folder(trial.id) / "looks" for trial in sweep.runnable}
+    return {trial_id: folder for trial_id, folder in folders.items() if folder.is_dir()}
+
+
+def tracebacks(sweep: Sweep, ledger: Ledger) -> dict[str, str]:
+    """What each failed trial left."""
+    failures = {trial.id: ledger.record(trial.id, "failed.json") for trial in sweep.runnable}
+    return {trial_id: str(failure["traceback"]) for trial_id, failure in failures.items() if failure}
+
+
+def changed_since(trials: Iterable[TrialSpec], ledger: Ledger) -> dict[str, list[TrialSpec]]:
+    """The finished trials whose method or dataset file has other code today, by that file's name."""
+    changed: dict[str, list[TrialSpec]] = {}
+    for trial in trials:
+        record = ledger.record(trial.id, "done.json")
+        for key, folder, choice in (
+            ("method_code", "baselines", trial.method),
+            ("dataset_code", "datasets", trial.dataset),
+        ):
+            if record and record.get(key) != choice.fingerprint:
+                changed.setdefault(f"{folder}/{choice.name}.py", []).append(trial)
+    return changed
+
+
+def _identity(trial: TrialSpec) -> dict[str, Any]:
+    return {
+        "trial_id": trial.id,
+        "method": trial.method.label,
+        "dataset": trial.dataset.label,
+        "budget": trial.budget_label,
+        "seed": trial.seed,
+    }
+
+
+def _row(trial: TrialSpec, ledger: Ledger) -> dict[str, Any]:
+    metric = trial.task.metric
+    row = _identity(trial) | {
+        "competes": trial.competes,
+        "split": "test",
+        "metric": metric.name,
+        "unit": metric.unit,
+        "higher_is_better": metric.higher_is_better,
+        "error_class": "",
+        "reason": "",
+    }
+    if trial.skip is not None:
+        return row | {"status": "skipped", "reason": trial.skip}
+    state = ledger.state(trial.id)
+    if state == "failed":
+        failure = ledger.record(trial.id, "failed.json")
+        return row | {
+            "status": "failed",
+            "error_class": failure["error_class"],
+            "reason": failure["message"].splitlines()[0],
+            "attempts": failure.get("attempts"),
+            "commit": failure.get("commit", ""),
+        }
+    if state != "done":
+        epochs = len({s["epoch"] for s in ledger.scores(trial.id) if s["split"] == "train"})
+        how_far = f"stopped after {epochs} of {trial.budget.epochs} epochs" if state == "started" else "not started"
+        return row | {"status": "missing", "reason": how_far}
+    record = ledger.record(trial.id, "done.json")
+    score = next(s for s in ledger.scores(trial.id) if s["split"] == "test" and s["metric"] == metric.name)
+    return (
+        row
+        | {"status": "done", "value": score["value"], "epoch": score["epoch"], "gpu_hours": record["gpu_hours"]}
+        | {key: record[key] for key in _COPIED}
+    )

@@ -1,0 +1,235 @@
+"""A sweep file becomes trial specs: the cross product, with ids and reasons to skip. Imports no torch."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from . import sweepfile
+from .budget import Budget, Training
+from .errors import SweepFileError, UnknownName, UsageError
+from .lookup import Kind, closest, declaration, explain
+from .sweepfile import Lines, Settings, SweepFile
+from .tasks import Task
+
+PROTOCOL = 1
+"""Raised when harness/trial.py computes a trial's numbers differently: every trial then runs again."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One entry under methods or datasets: a label, the file it names, and every setting resolved."""
+
+    label: str
+    name: str
+    config: dict[str, Any]
+    version: int
+    fingerprint: str = field(compare=False)
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """One method, dataset, budget and seed: all that a trial's numbers depend on."""
+
+    method: Choice
+    dataset: Choice
+    budget_label: str
+    budget: Budget
+    training: Training
+    seed: int
+    competes: bool = True
+    skip: str | None = None
+    """Why this trial cannot run; None for one that can."""
+
+    @cached_property
+    def id(self) -> str:
+        """Twelve hex digits: the hash of everything that changes the trial's numbers and of nothing else."""
+        identity = {
+            "protocol": PROTOCOL,
+            "method": [self.method.name, self.method.version, self.method.config],
+            "dataset": [self.dataset.name, self.dataset.version, self.dataset.config],
+            "budget": self.budget.model_dump(exclude={"cpus", "gpus"}) | {"overview_size": self.budget.overview},
+            "training": self.training.model_dump(),
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def title(self) -> str:
+        """Words for messages: method, dataset, budget and seed."""
+        return f"{self.method.label}, {self.dataset.label}, {self.budget_label}, seed {self.seed}"
+
+    @property
+    def task(self) -> Task:
+        """What the dataset asks, under this trial's settings."""
+        return task_of(self.dataset)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for a file or for another process."""
+        plain = asdict(self)
+        plain["budget"] = self.budget.model_dump()
+        plain["training"] = self.training.model_dump()
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> "TrialSpec":
+        """What to_json wrote."""
+        return cls(
+            **plain
+            | {
+                "method": Choice(**plain["method"]),
+                "dataset": Choice(**plain["dataset"]),
+                "budget": Budget(**plain["budget"]),
+                "training": Training(**plain["training"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep file and its trials."""
+
+    name: str
+    path: Path
+    file: SweepFile
+    trials: tuple[TrialSpec, ...]
+    reference: str
+
+    @property
+    def settings(self) -> Settings:
+        """How the trials run."""
+        return self.file.settings
+
+    @property
+    def runnable(self) -> tuple[TrialSpec, ...]:
+        """The trials without a reason to be skipped, each id once."""
+        return tuple({trial.id: trial for trial in self.trials if trial.skip is None}.values())
+
+    def resolved(self) -> str:
+        """The sweep file again, as YAML with every default spelled out; running it gives the same trials."""
+        content = self.file.model_dump(mode="json")
+        content["reference"] = self.reference
+        for section, pick in (("methods", "method"), ("datasets", "dataset")):
+            chosen = {getattr(trial, pick).label: getattr(trial, pick) for trial in self.trials}
+            content[section] = {label: {pick: choice.name} | choice.config for label, choice in chosen.items()}
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def task_of(dataset: Choice) -> Task:
+    """The task that a dataset asks under its settings."""
+    declared = declaration("dataset", dataset.name)
+    assert declared.task is not None
+    return declared.task(declared.config(**dataset.config))
+
+
+def load(source: str | Path | None) -> Sweep:
+    """Read a sweep file and spell out its trials; raises UsageError before anything has started."""
+    path = sweepfile.locate(source)
+    file, lines = sweepfile.read(path)
+    methods = [_choose("method", label, entry, lines) for label, entry in file.methods.items()]
+    datasets = [_choose("dataset", label, entry, lines) for label, entry in file.datasets.items()]
+    reference = file.reference or next(iter(file.methods))
+    if reference not in file.methods:
+        raise lines.error(
+            ("reference",), f"no method labelled {reference!r} in this file.{closest(reference, file.methods)}"
+        )
+    for choice in methods:
+        if choice.label == reference and not declaration("method", choice.name).competes:
+            raise lines.error(("reference",), f"{reference} is an upper bound and cannot be the reference.")
+    trials = tuple(
+        TrialSpec(
+            method=method,
+            dataset=dataset,
+            budget_label=label,
+            budget=budget,
+            training=file.training,
+            seed=seed,
+            competes=declaration("method", method.name).competes,
+            skip=_reason_to_skip(method, dataset),
+        )
+        for seed in file.seeds  # seeds outermost: a sweep that is stopped early is balanced over methods
+        for dataset in datasets
+        for label, budget in file.budgets.items()
+        for method in methods
+    )
+    _refuse_twins(trials, lines)
+    return Sweep(name=file.name, path=path, file=file, trials=trials, reference=reference)
+
+
+def select(trials: Sequence[TrialSpec], only: Sequence[str]) -> tuple[TrialSpec, ...]:
+    """The trials that match every `key=label` (keys: method, dataset, budget, seed); raises UsageError on others."""
+    kept = tuple(trials)
+    for term in only:
+        key, separator, wanted = term.partition("=")
+        if key not in ("method", "dataset", "budget", "seed") or not separator:
+            raise UsageError(
+                f"--only {term}: expected method=, dataset=, budget= or seed= and a label, "
+                f"such as --only method=uniform.{closest(key, ('method', 'dataset', 'budget', 'seed'))}"
+            )
+        labels = {_label(trial, key) for trial in trials}
+        missing = [one for one in wanted.split(",") if one not in labels]
+        if missing:
+            raise UsageError(
+                f"--only {term}: no {key} {missing[0]!r} in this sweep.{closest(missing[0], labels)} "
+                f"It has: {', '.join(sorted(labels))}."
+            )
+        kept = tuple(trial for trial in kept if _label(trial, key) in wanted.split(","))
+    return kept
+
+
+def _label(trial: TrialSpec, key: str) -> str:
+    labels = {
+        "method": trial.method.label,
+        "dataset": trial.dataset.label,
+        "budget": trial.budget_label,
+        "seed": str(trial.seed),
+    }
+    return labels[key]
+
+
+def _choose(kind: Kind, label: str, entry: dict[str, Any] | None, lines: Lines) -> Choice:
+    """Resolve one entry; its file is the label's, or the one that the key `method` (or `dataset`) names."""
+    settings = dict(entry or {})
+    name = str(settings.pop(kind, label))
+    section = f"{kind}s"
+    try:
+        declared = declaration(kind, name)
+    except UnknownName as error:
+        raise lines.error((section, label), str(error)) from error
+    except SweepFileError:
+        raise
+    except UsageError as error:
+        raise lines.error((section, label), str(error)) from error
+    try:
+        config = declared.resolve(settings)
+    except ValidationError as error:
+        known = [*declared.config.__dataclass_fields__]
+        raise lines.error((section, label, *error.errors()[0]["loc"]), explain(error, known)) from error
+    return Choice(label=label, name=name, config=config, version=declared.version, fingerprint=declared.fingerprint)
+
+
+def _reason_to_skip(method: Choice, dataset: Choice) -> str | None:
+    needs = declaration("method", method.name)
+    missing = [one for one in needs.inputs if one not in declaration("dataset", dataset.name).inputs]
+    if missing:
+        return f"{method.name} needs {', '.join(missing)}, which {dataset.name} does not give"
+    return needs.skip(task_of(dataset))
+
+
+def _refuse_twins(trials: Sequence[TrialSpec], lines: Lines) -> None:
+    """Two labels for the same trial would count one result twice."""
+    first: dict[str, TrialSpec] = {}
+    for trial in trials:
+        twin = first.setdefault(trial.id, trial)
+        if twin is not trial:
+            raise lines.error(
+                ("methods", trial.method.label),
+                f"the same trial as another entry ({trial.title} = {twin.title}): one result would count twice. "
+                "Delete one of the two entries, or change its settings.",
+            )

@@ -1,0 +1,162 @@
+"""Read a sweep file: YAML with safe tags, checked key by key, every mistake named with file and line."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from .budget import Budget, Training
+from .errors import SweepFileError
+from .lookup import closest, explain
+
+SWEEPS = Path(__file__).parent / "sweeps"
+LABEL = re.compile(r"[^\s/\\\x00-\x1f][^/\\\x00-\x1f]{0,79}")
+
+
+class Settings(BaseModel):
+    """How trials run. Nothing here enters a trial's id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    amp: bool = False
+    """Automatic mixed precision in bfloat16."""
+    workers: int = Field(default=0, ge=0)
+    """Data loader processes of one trial; 0 loads in the trial's own process."""
+    trials_at_once: int | None = Field(default=None, ge=1)
+    """At most so many trials run together; left out: as many as CPUs and GPUs allow."""
+    checkpoint_seconds: float = Field(default=60, ge=0)
+    """A checkpoint is written at the end of each epoch, and within one once so many seconds have passed."""
+    data_root: str | None = None
+    """Folder of datasets that are read from disk."""
+
+
+class SweepFile(BaseModel):
+    """The keys of a sweep file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    methods: dict[str, dict[str, Any] | None] = Field(min_length=1)
+    datasets: dict[str, dict[str, Any] | None] = Field(min_length=1)
+    budgets: dict[str, Budget] = Field(min_length=1)
+    seeds: list[int] = Field(min_length=1)
+    reference: str | None = None
+    """Label of the method that the others are compared with; left out: the first one."""
+    margins: dict[str, float] = {}
+    """Per metric, the largest difference that does not matter."""
+    training: Training = Training()
+    settings: Settings = Settings()
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _spell_out_seeds(cls, seeds: object) -> object:
+        if isinstance(seeds, bool) or not isinstance(seeds, int | list):
+            raise ValueError("expected a number of seeds (5) or a list of them ([0, 1, 2])")
+        if isinstance(seeds, int):
+            if seeds < 1:
+                raise ValueError("a sweep needs at least one seed, and three or more for an interval")
+            return list(range(seeds))
+        if len(set(map(str, seeds))) < len(seeds):
+            raise ValueError("a seed is listed twice")
+        if any(isinstance(seed, int) and seed < 0 for seed in seeds):
+            raise ValueError("seeds are counted from 0")
+        return seeds
+
+    @field_validator("methods", "datasets", "budgets", mode="after")
+    @classmethod
+    def _check_labels(cls, entries: dict[str, Any]) -> dict[str, Any]:
+        for label in entries:
+            if not LABEL.fullmatch(label):
+                raise ValueError(f"the label {label!r} must be 1 to 80 characters without a slash")
+        return entries
+
+
+class Lines:
+    """Where each key of a YAML file stands."""
+
+    def __init__(self, path: Path, root: yaml.Node | None) -> None:
+        self.path = path
+        self._lines: dict[tuple[str, ...], int] = {}
+        if root is not None:
+            self._walk(root, ())
+
+    def error(self, location: tuple[Any, ...], message: str) -> SweepFileError:
+        """An error at the line of the nearest key that is in the file."""
+        keys = tuple(str(part) for part in location)
+        while keys and keys not in self._lines:
+            keys = keys[:-1]
+        line = self._lines.get(keys, 1)
+        section = ".".join(keys)
+        return SweepFileError(f"{self.path}:{line}: {section + ': ' if section else ''}{message}")
+
+    def _walk(self, node: yaml.Node, at: tuple[str, ...]) -> None:
+        self._lines.setdefault(at, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                here = (*at, str(key.value))
+                if here in self._lines:
+                    first = self._lines[here]
+                    raise SweepFileError(
+                        f"{self.path}:{key.start_mark.line + 1}: {'.'.join(here)} is given twice, first on line "
+                        f"{first}. Give one of the two another label, or delete it."
+                    )
+                self._lines[here] = key.start_mark.line + 1
+                self._walk(value, here)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                self._walk(value, (*at, str(index)))
+
+
+def locate(name: str | Path | None) -> Path:
+    """The file of a sweep: a path, the name of one that ships with zoombench, or the quickstart."""
+    if name is None:
+        return SWEEPS / "quickstart.yaml"
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = SWEEPS / f"{path.stem}.yaml"
+    if path.parent == Path() and path.suffix in ("", ".yaml") and shipped.is_file():
+        return shipped
+    known = sorted(p.stem for p in SWEEPS.glob("*.yaml"))
+    raise SweepFileError(
+        f"no sweep file {name}.{closest(path.stem, known)} Give a path, or one that ships with zoombench: "
+        f"{', '.join(known)}."
+    )
+
+
+def read(path: Path) -> tuple[SweepFile, Lines]:
+    """Read and check one sweep file; raises SweepFileError with file and line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise SweepFileError(f"{path}:{line}: not YAML: {error.problem}.") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SweepFileError(f"{path}: cannot be read: {error}.") from error
+    lines = Lines(path, root)
+    if not isinstance(content, dict):
+        raise lines.error((), "expected a mapping with methods, datasets, budgets and seeds.")
+    content.setdefault("name", path.stem)
+    for section in ("methods", "datasets", "budgets"):
+        if isinstance(content.get(section), dict):
+            content[section] = {str(label): entry for label, entry in content[section].items()}
+    try:
+        return SweepFile.model_validate(content, strict=True), lines
+    except ValidationError as error:
+        location = error.errors()[0]["loc"]
+        raise lines.error(location, _explain_at(error)) from error
+
+
+def _explain_at(error: ValidationError) -> str:
+    """pydantic's first complaint; the location is said by Lines, and the known keys depend on it."""
+    first = error.errors()[0]
+    models: dict[str, type[BaseModel]] = {"budgets": Budget, "training": Training, "settings": Settings}
+    model = models.get(str(first["loc"][0]), SweepFile) if len(first["loc"]) > 1 else SweepFile
+    if first["type"] == "value_error":
+        return f"{first['msg'].removeprefix('Value error, ')}, found {first['input']!r}."
+    return explain(error, model.model_fields)

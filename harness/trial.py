@@ -1,0 +1,354 @@
+"""One trial: train a method on a dataset within a budget, then judge it on the test split. Torch only.
+
+`run` is a generator of scores. Everything that it needs to go on after a kill lies in the trial's folder, and a trial
+that was killed gives the same numbers as one that never was.
+"""
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from . import cost, lookup, pictures
+from .contract import Method, Output
+from .errors import CheckpointError, NonFiniteLoss, TrialError
+from .ledger import write_json
+from .spec import TrialSpec
+from .sweepfile import Settings
+from .tasks import Task
+
+CHECK_EVERY = 20
+"""Steps between two looks at the losses: each look makes the host wait for the device."""
+EXAMPLES_TO_PICTURE = 4
+DEFAULTS = Settings()
+
+
+class Score(NamedTuple):
+    """One value of one metric: the same fields in the ledger, in Ray, in MLflow and in the table."""
+
+    split: str
+    epoch: int
+    """Epochs finished."""
+    metric: str
+    value: float
+
+
+def ignore(event: str, **facts: Any) -> None:
+    """Where nobody listens."""
+
+
+def run(
+    spec: TrialSpec, workdir: Path, settings: Settings = DEFAULTS, note: Callable[..., None] = ignore
+) -> Iterator[Score]:
+    """Train, judge and measure one trial; yields every score, those of earlier attempts first.
+
+    Leaves weights.pt, predictions.parquet (one row per test example), cost.json and looks/ in workdir. `note` hears
+    of what happens, as (event, facts).
+
+    Raises NonFiniteLoss, CheckpointError, and whatever the method or the dataset raises.
+    """
+    torch.set_num_threads(spec.budget.cpus)
+    device = pick_device(settings)
+    trial = _Trial.build(spec, workdir, settings, device)
+    if trial.checkpoint.exists():
+        trial.restore()
+        note("resume", epoch=trial.epoch, step=trial.step)
+    yield from trial.history
+    while trial.epoch < spec.budget.epochs:
+        known = len(trial.history)
+        trial.train_epoch()
+        trial.judge_epoch()
+        trial.save()
+        note("epoch", epoch=trial.epoch)
+        yield from trial.history[known:]
+    yield from trial.finish()
+
+
+def pick_device(settings: Settings) -> torch.device:
+    """CUDA where it is wanted and there, else the CPU."""
+    if settings.device == "cpu" or (settings.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    return torch.device("cuda")
+
+
+def stream_seed(*parts: object) -> int:
+    """A seed for one purpose, so that drawing more for one never moves another."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:7], "little")
+
+
+def weights_hash(method: nn.Module) -> str:
+    """Sixteen hex digits over every parameter and buffer."""
+    digest = hashlib.sha256()
+    for name, value in sorted(method.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass
+class _Trial:
+    """The state of a running trial: what a checkpoint holds, and what can be built again."""
+
+    spec: TrialSpec
+    workdir: Path
+    settings: Settings
+    device: torch.device
+    task: Task
+    splits: dict[str, Any]
+    method: Method
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    steps: int
+    """Steps of one epoch."""
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    """Over the steps of this epoch so far."""
+    train_seconds: float = 0.0
+    history: list[Score] = field(default_factory=list)
+    unread: list[Tensor] = field(default_factory=list)
+    """Losses that the host has not looked at."""
+    last_finite: float = math.nan
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.workdir / "checkpoint.pt"
+
+    @classmethod
+    def build(cls, spec: TrialSpec, workdir: Path, settings: Settings, device: torch.device) -> "_Trial":
+        """Everything a trial needs, from its seed: the same in a fresh process and in a used one."""
+        workdir.mkdir(parents=True, exist_ok=True)
+        task = spec.task
+        dataset = lookup.load("dataset", spec.dataset.name)
+        splits = {
+            split: dataset.build(
+                dataset.Config(**spec.dataset.config), settings.data_root, split, spec.budget.image_size
+            )
+            for split in ("train", "validation", "test")
+        }
+        if len(splits["train"]) < 2 or len(splits["test"]) < 1:
+            raise TrialError(f"{spec.dataset.label}: too few examples to train and test ({len(splits['train'])}).")
+        module = lookup.load("method", spec.method.name)
+        torch.manual_seed(stream_seed(spec.seed, "initialisation"))
+        method = module.build(module.Config(**spec.method.config), task, spec.budget).to(device)
+        torch.manual_seed(stream_seed(spec.seed, "training"))
+        groups = method.parameter_groups(spec.training.learning_rate)
+        optimizer = torch.optim.AdamW(groups, weight_decay=spec.training.weight_decay)
+        steps = max(1, len(splits["train"]) // spec.budget.batch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=[group["lr"] for group in optimizer.param_groups],
+            total_steps=max(2, steps * spec.budget.epochs),
+            pct_start=spec.training.warmup,
+        )
+        return cls(
+            spec=spec,
+            workdir=workdir,
+            settings=settings,
+            device=device,
+            task=task,
+            splits=splits,
+            method=method,
+            optimizer=optimizer,
+            schedule=schedule,
+            steps=steps,
+        )
+
+    def train_epoch(self) -> None:
+        """From the step where the trial stands to the end of the epoch."""
+        budget, train = self.spec.budget, self.splits["train"]
+        self.method.train()
+        self.method.start_epoch(self.epoch, budget.epochs)
+        if hasattr(train, "set_epoch"):
+            train.set_epoch(self.epoch)
+        order = torch.Generator().manual_seed(stream_seed(self.spec.seed, "order", self.epoch))
+        indices = torch.randperm(len(train), generator=order).tolist()
+        batches = [indices[i * budget.batch : (i + 1) * budget.batch] for i in range(self.step, self.steps)]
+        resumed_at, saved = time.monotonic(), time.monotonic()
+        for inputs, target in self._load(train, batches):
+            self.unread.append(self._step(inputs, target))
+            self.step += 1
+            if len(self.unread) >= CHECK_EVERY:
+                self._read_losses()
+            now = time.monotonic()
+            if now - saved > self.settings.checkpoint_seconds and self.step < self.steps:
+                self.train_seconds += now - resumed_at
+                self.save()
+                resumed_at = saved = time.monotonic()
+        self._read_losses()
+        self.train_seconds += time.monotonic() - resumed_at
+        self.epoch += 1
+        self.history.append(Score("train", self.epoch, "loss", self.loss_sum / self.steps))
+        self.step, self.loss_sum = 0, 0.0
+
+    def judge_epoch(self) -> None:
+        """The validation split, for the learning curve; it decides nothing."""
+        if len(self.splits["validation"]):
+            columns, _ = self._judge("validation")
+            self.history.append(
+                Score("validation", self.epoch, self.task.metric.name, float(columns["score"].double().mean()))
+            )
+
+    def finish(self) -> Iterator[Score]:
+        """Measure cost, judge the test split, and leave the files of a finished trial."""
+        columns, first = self._judge("test")
+        inputs, target, output = first
+        if not (self.workdir / "cost.json").exists():
+            measured = cost.measure(self.method, inputs=inputs, target=target, autocast=self._autocast)
+            write_json(self.workdir / "cost.json", asdict(measured))
+        numbers = {"example": torch.arange(len(columns["score"]))} | columns
+        table = pa.table({name: column.cpu().numpy() for name, column in numbers.items()})
+        pq.write_table(table, self.workdir / "predictions.parquet.tmp")
+        os.replace(self.workdir / "predictions.parquet.tmp", self.workdir / "predictions.parquet")
+        pictures.write(inputs["image"], output.zooms, self.workdir / "looks", count=EXAMPLES_TO_PICTURE)
+        self._write_torch({"trial": self.spec.id, "model": self.method.state_dict()}, self.workdir / "weights.pt")
+        facts = {
+            "train_seconds": self.train_seconds,
+            "weights_sha256": weights_hash(self.method),
+            "gpu_hours": self._gpus() * self.train_seconds / 3600,
+            "n_test": len(columns["score"]),
+            "device": torch.cuda.get_device_name() if self.device.type == "cuda" else _cpu_name(),
+            "amp": self.settings.amp,
+            "torch": torch.__version__,
+        }
+        write_json(self.workdir / "facts.json", facts)
+        yield Score("test", self.epoch, self.task.metric.name, float(columns["score"].double().mean()))
+
+    def save(self) -> None:
+        """Write the checkpoint by atomic rename, after every loss up to here was seen to be finite."""
+        self._read_losses()
+        state = {
+            "trial": self.spec.id,
+            "model": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "train_seconds": self.train_seconds,
+            "history": [tuple(score) for score in self.history],
+        }
+        self._write_torch(state, self.checkpoint)
+
+    def restore(self) -> None:
+        """Go on where the checkpoint was written; raises CheckpointError if it does not fit."""
+        advice = f"Delete {self.checkpoint} to start this trial again."
+        try:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            found = state["trial"]
+        except Exception as error:
+            raise CheckpointError(
+                f"{self.checkpoint} cannot be read: {type(error).__name__}: {error}. {advice}"
+            ) from error
+        if found != self.spec.id:
+            raise CheckpointError(f"{self.checkpoint} is of trial {found}, expected {self.spec.id}. {advice}")
+        self.method.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["rng"].cpu())
+        if self.device.type == "cuda" and state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu())
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.loss_sum, self.train_seconds = state["loss_sum"], state["train_seconds"]
+        self.history = [Score(*score) for score in state["history"]]
+
+    def _step(self, inputs: dict[str, Tensor], target: Tensor) -> Tensor:
+        with self._autocast():
+            loss = self.method(**inputs, target=target).loss
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.method.parameters(), self.spec.training.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.detach()
+
+    @torch.no_grad()
+    def _judge(self, split: str) -> tuple[dict[str, Tensor], tuple[dict[str, Tensor], Tensor, Output]]:
+        """Every example of a split once, in order; also the first batch and what the method answered to it."""
+        self.method.eval()
+        size, batch = len(self.splits[split]), self.spec.budget.batch
+        parts: list[dict[str, Tensor]] = []
+        first = None
+        for inputs, target in self._load(
+            self.splits[split], [list(range(i, min(i + batch, size))) for i in range(0, size, batch)]
+        ):
+            with self._autocast():
+                output = self.method(**inputs)
+            parts.append(self.task.judge(output.prediction.float(), target))
+            first = first or (inputs, target, output)
+        assert first is not None
+        return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}, first
+
+    def _load(self, dataset: Any, batches: Sequence[list[int]]) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """The method's inputs and the target on the device; uint8 images become floats in [0, 1]."""
+        loader: DataLoader[Any] = DataLoader(
+            dataset,
+            batch_sampler=batches,
+            num_workers=self.settings.workers,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # its own: the global one belongs to dropout, and to a checkpoint
+        )
+        for tensors, target in loader:
+            inputs = {name: tensors[name].to(self.device, non_blocking=True) for name in self.method.inputs}
+            if inputs["image"].dtype == torch.uint8:
+                inputs["image"] = inputs["image"].float().div_(255)
+            yield inputs, target.to(self.device, non_blocking=True)
+
+    def _gpus(self) -> float:
+        if self.device.type != "cuda":
+            return 0.0
+        return 1.0 if self.spec.budget.gpus is None else self.spec.budget.gpus
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.amp)
+
+    def _read_losses(self) -> None:
+        """Add the unread losses to the epoch's sum; raises NonFiniteLoss at the first that is not finite."""
+        if not self.unread:
+            return
+        losses = torch.stack(self.unread).double().tolist()
+        start = self.step - len(losses)
+        self.unread.clear()
+        for offset, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                kept = (
+                    f"Checkpoint kept in {self.workdir}"
+                    if self.checkpoint.exists()
+                    else "No checkpoint was written yet"
+                )
+                raise NonFiniteLoss(
+                    f"loss is {loss} at epoch {self.epoch + 1}, step {start + offset + 1} of trial {self.spec.id} "
+                    f"({self.spec.title}). Last finite loss {self.last_finite:.4g}. {kept}. Try a lower "
+                    f"training.learning_rate than {self.spec.training.learning_rate:g}."
+                )
+            self.last_finite = loss
+            self.loss_sum += loss
+
+    def _write_torch(self, state: dict[str, Any], path: Path) -> None:
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.exists() else ():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "cpu"
