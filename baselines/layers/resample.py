@@ -1,0 +1,71 @@
+"""Reading an image through a sampling grid: the only caller of grid_sample, so there is one convention.
+
+A grid holds (x, y); -1 and 1 are the centres of the corner pixels (align_corners=True). Beyond them the border repeats.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+
+def resample(
+    image: Float[Tensor, "batch channels rows columns"],
+    grid: Float[Tensor, "batch height width 2"],
+) -> Float[Tensor, "batch channels height width"]:
+    """Read the image at every point of the grid, bilinearly.
+
+    Law: the identity grid of the image's own size returns the image.
+    There is no antialiasing: where the grid is coarser than the image, pixels are skipped. All warps share this.
+    Differs from the authors' code, whose zeros padding darkens the border. The result has the grid's precision,
+    because a grid in half precision is off by pixels.
+    """
+    return functional.grid_sample(
+        image.to(grid.dtype), grid, mode="bilinear", padding_mode="border", align_corners=True
+    )
+
+
+def overview(
+    image: Float[Tensor, "batch channels rows columns"], size: int
+) -> Float[Tensor, "batch channels size size"]:
+    """The image at low resolution: every output pixel is the mean of the area that it covers.
+
+    Exact also where size does not divide the image's sides: a pixel on an edge counts with the part of it inside.
+    """
+    with torch.autocast(device_type=image.device.type, enabled=False):
+        across = _area_weights(image.shape[3], size, like=image)
+        down = _area_weights(image.shape[2], size, like=image)
+        return down @ (image @ across.mT)
+
+
+def identity_grid(height: int, width: int, *, dtype: torch.dtype = torch.float32) -> Float[Tensor, "height width 2"]:
+    """The grid that reads every pixel where it is; without a batch axis."""
+    y = torch.linspace(-1, 1, height, dtype=dtype)
+    x = torch.linspace(-1, 1, width, dtype=dtype)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
+def box_grid(
+    boxes: Float[Tensor, "batch 4"], *, image_hw: tuple[int, int], size: int
+) -> Float[Tensor, "batch size size 2"]:
+    """The grid that crops a box: size x size pixels of equal area fill it.
+
+    Boxes are x0, y0, x1, y1 in pixel edges: (0, 0, width, height) is the whole image.
+    Law: the whole of a size x size image gives the identity grid.
+    """
+    height, width = image_hw
+    steps = (torch.arange(size, device=boxes.device, dtype=boxes.dtype) + 0.5) / size
+    x0, y0, x1, y1 = boxes[:, None].unbind(dim=-1)
+    # A pixel's centre lies half a pixel right of its left edge; the centres of the corner pixels are -1 and 1.
+    x = (x0 + (x1 - x0) * steps - 0.5) * 2 / (width - 1) - 1
+    y = (y0 + (y1 - y0) * steps - 0.5) * 2 / (height - 1) - 1
+    return torch.stack((x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)), dim=-1)
+
+
+def _area_weights(pixels: int, size: int, *, like: Tensor) -> Float[Tensor, "size pixels"]:
+    """Share of each pixel in each of `size` equal stretches of a row; every row sums to one."""
+    edges = torch.arange(size + 1, device=like.device, dtype=torch.float32) * (pixels / size)
+    left = torch.arange(pixels, device=like.device, dtype=torch.float32)
+    overlap = torch.minimum(edges[1:, None], left + 1) - torch.maximum(edges[:-1, None], left)
+    weights: Tensor = overlap.clamp(min=0) * (size / pixels)
+    return weights.to(like.dtype)

@@ -1,0 +1,56 @@
+"""What all warps share: overview, grid, resampled image, answer. A new warp is only a new estimator.
+
+An estimator is a module that takes the overview (B, 3, overview, overview) and gives (grid, saliency): the sampling
+grid of what the task network is to see, and the saliency map behind it, or None.
+"""
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...harness.budget import Budget
+from ...harness.contract import Method, Output, Zoom
+from ...harness.tasks import Task
+from .networks import TaskNetwork
+from .resample import overview, resample
+
+Estimate = tuple[Tensor, Tensor | None]
+
+
+class Warp(Method):
+    """Look at the overview, bend the image where the estimator says, answer from the bent image.
+
+    The estimator learns at `learning_rate_multiplier` times the task network's rate.
+    Fits tasks whose answer has no place in the image, such as a class: nothing is mapped back.
+    """
+
+    def __init__(
+        self, estimator: nn.Module, *, task: Task, budget: Budget, learning_rate_multiplier: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.estimator = estimator
+        self.task_network = TaskNetwork(task.outputs)
+        self.task = task
+        self.overview = budget.overview
+        self.learning_rate_multiplier = learning_rate_multiplier
+
+    def forward(self, image: Float[Tensor, "batch 3 rows columns"], target: Any = None) -> Output:
+        """Answer a batch of images of any size."""
+        grid, saliency = self.estimator(overview(image, self.overview))
+        resampled = resample(image, grid)
+        return answer(self.task_network, Zoom(resampled, grid, saliency), task=self.task, target=target)
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """The task network at the given rate, the estimator at its multiple."""
+        return [
+            {"params": list(self.task_network.parameters()), "lr": learning_rate},
+            {"params": list(self.estimator.parameters()), "lr": learning_rate * self.learning_rate_multiplier},
+        ]
+
+
+def answer(task_network: nn.Module, zoom: Zoom, *, task: Task, target: Any) -> Output:
+    """What the task network says of one view, with the loss where there is a target."""
+    prediction = task_network(zoom.resampled)
+    loss = None if target is None else task.loss(prediction, target)
+    return Output(prediction, loss, (zoom,))
