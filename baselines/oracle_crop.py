@@ -1,0 +1,64 @@
+"""Oracle crop: cuts out what matters, because it is told where that is. An upper bound, not a method.
+
+What the task network of this size can read at best, so how much there is to gain by looking in the right place.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..harness.budget import Budget
+from ..harness.contract import Method, Output, Zoom
+from ..harness.tasks import Task
+from .layers.networks import TaskNetwork
+from .layers.resample import box_grid, resample
+from .layers.warp import answer
+
+INPUTS = ("image", "boxes")
+COMPETES = False
+
+
+@dataclass(frozen=True)
+class Config:
+    """How closely the box is cut."""
+
+    margin: float = 0.0  # on each side, as a share of the box's side
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a margin that leaves nothing."""
+        if not self.margin > -0.5:
+            raise ValueError(f"margin is {self.margin}: at -0.5 and below nothing is left of the box")
+
+
+class OracleCrop(Method):
+    """Crop the smallest box around all true boxes, stretch it to the task network's square, answer."""
+
+    inputs = INPUTS
+
+    def __init__(self, config: Config, *, task: Task, size: int) -> None:
+        super().__init__()
+        self.margin = config.margin
+        self.task = task
+        self.size = size
+        self.task_network = TaskNetwork(task.outputs)
+
+    def forward(  # type: ignore[override]  # the harness passes each of `inputs` by name
+        self,
+        image: Float[Tensor, "batch 3 rows columns"],
+        boxes: Float[Tensor, "batch count 4"],
+        target: Any = None,
+    ) -> Output:
+        """Answer a batch; boxes are x0, y0, x1, y1 in pixel edges of the image."""
+        low, high = boxes[..., :2].amin(dim=1), boxes[..., 2:].amax(dim=1)
+        margin = self.margin * (high - low)
+        box = torch.cat((low - margin, high + margin), dim=1)
+        grid = box_grid(box, image_hw=(image.shape[2], image.shape[3]), size=self.size)
+        return answer(self.task_network, Zoom(resample(image, grid), grid), task=self.task, target=target)
+
+
+def build(config: Config, task: Task, budget: Budget) -> OracleCrop:
+    """The bound for a task network that sees budget.image_size pixels a side."""
+    return OracleCrop(config, task=task, size=budget.image_size)

@@ -1,0 +1,64 @@
+"""Spatial transformer: a network regresses one affine transformation, and the image is read through it.
+
+Jaderberg, Simonyan, Zisserman and Kavukcuoglu, "Spatial Transformer Networks", NIPS 2015; as a baseline in Recasens et
+al. 2018 with a localization network like the sampler's saliency network. That paper does not say how features become
+six numbers; here they keep their places (flattened, not pooled), because a mean over places forgets where things are.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..harness.budget import Budget
+from ..harness.tasks import Task
+from .layers.networks import trunk
+from .layers.warp import Estimate, Warp
+
+
+@dataclass(frozen=True)
+class Config:
+    """Localization network."""
+
+    cells: int = 8  # side of the feature map that is flattened; a larger overview is max-pooled to it
+    hidden: int = 32  # as in the paper's digit experiments
+    learning_rate_multiplier: float = 1.0  # of the localization network
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for settings that make no network."""
+        for name in ("cells", "hidden", "learning_rate_multiplier"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be positive")
+
+
+class AffineEstimator(nn.Module):
+    """Overview to six numbers to grid. At the start it gives the identity."""
+
+    def __init__(self, config: Config, *, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.localization_network = nn.Sequential(
+            trunk(),
+            nn.AdaptiveMaxPool2d(config.cells),
+            nn.Flatten(),
+            nn.Linear(16 * config.cells**2, config.hidden),
+            nn.ReLU(),
+        )
+        self.to_affine = nn.Linear(config.hidden, 6)
+        nn.init.zeros_(self.to_affine.weight)
+        with torch.no_grad():
+            self.to_affine.bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0]))
+
+    def forward(self, overview: Float[Tensor, "batch 3 rows columns"]) -> Estimate:
+        """The grid of an affine transformation; there is no saliency map."""
+        affine = self.to_affine(self.localization_network(overview)).float().view(-1, 2, 3)
+        size = [len(overview), 1, self.size, self.size]
+        return functional.affine_grid(affine, size, align_corners=True), None
+
+
+def build(config: Config, task: Task, budget: Budget) -> Warp:
+    """The transformer with a grid of budget.image_size points a side."""
+    estimator = AffineEstimator(config, size=budget.image_size)
+    return Warp(estimator, task=task, budget=budget, learning_rate_multiplier=config.learning_rate_multiplier)
