@@ -1,6 +1,16 @@
 """The results table: one row per planned trial and final metric; columns, units, reading, writing, checking."""
 
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..harness.errors import TableError
 
 
 @dataclass(frozen=True)
@@ -45,3 +55,182 @@ COLUMNS = (
     Column("started", "string", "ISO 8601 time of the first attempt, UTC"),
     Column("attempts", "Int64", "how often the trial was started"),
 )
+
+NAMES = tuple(column.name for column in COLUMNS)
+KEY = ("method", "dataset", "budget", "seed", "metric")
+"""Names one score; two rows with the same key are an error, never an average."""
+ORDER = ("dataset", "budget", "method", "seed", "metric", "trial_id")
+STATUSES = ("done", "failed", "skipped", "missing")
+INFRASTRUCTURE = ("WorkerLost",)
+"""Errors that say nothing about the method: such a trial is lost, it did not fail."""
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Give rows their types and one order; an absent cell, None or an empty text becomes a missing value.
+
+    The order of the given rows does not matter. Raises TableError for a column that the table does not have, for a
+    cell of the wrong type and for a table that breaks a rule of `check`.
+    """
+    listed = [dict(row) for row in rows]
+    unknown = sorted({str(name) for row in listed for name in row} - set(NAMES))
+    if unknown:
+        raise TableError(
+            f"unknown column {', '.join(unknown)} in the rows; the columns are listed in reports/table.py."
+        )
+    table = pd.DataFrame({c.name: _typed([row.get(c.name) for row in listed], c) for c in COLUMNS})
+    check(table)
+    return _ordered(table)
+
+
+def check(table: pd.DataFrame) -> None:
+    """Raise TableError, in one line, if the table breaks one of its rules.
+
+    The rules: the columns are COLUMNS; identity is never empty; a key occurs once; the status is one of four; a done
+    row has a finite value and says its metric, unit and direction; a data set's metric has one unit and one direction;
+    a method competes everywhere or nowhere; no cost is negative.
+    """
+    if tuple(table.columns) != NAMES:
+        absent, extra = sorted(set(NAMES) - set(table.columns)), sorted(set(table.columns) - set(NAMES))
+        raise TableError(
+            f"found a table with {len(table.columns)} columns (absent: {_listed(absent)}; unknown: {_listed(extra)}), "
+            f"expected the {len(NAMES)} of reports/table.py in their order. Make the table with from_rows."
+        )
+    for name in ("trial_id", "method", "dataset", "budget", "seed", "competes", "status"):
+        _refuse(table, table[name].isna(), f"no {name}", expected=f"every row to have a {name}")
+    _refuse(
+        table,
+        ~table["status"].isin(STATUSES),
+        "an unknown status",
+        expected=f"one of {', '.join(STATUSES)}",
+        show=("status",),
+    )
+    copies = table.duplicated(list(KEY), keep=False)
+    _refuse(
+        table, copies, "duplicate keys", expected="one row for each method, dataset, budget, seed and metric", show=KEY
+    )
+    done = table["status"] == "done"
+    finite = pd.Series(np.isfinite(table["value"].to_numpy(dtype=float, na_value=np.nan)), index=table.index)
+    _refuse(table, done & ~finite, "a done trial without a finite value", expected="a finite value or status failed")
+    for name in ("metric", "unit", "higher_is_better"):
+        _refuse(table, done & table[name].isna(), f"a done trial without {name}", expected=f"a {name}")
+    for name in ("unit", "higher_is_better"):
+        _one_each(table, ["dataset", "metric"], name)
+    _one_each(table, ["method"], "competes")
+    for name in ("parameters", "gflops", "latency_ms_p50", "latency_ms_p90", "peak_memory_mib", "train_seconds"):
+        _refuse(table, (table[name] < 0).fillna(False), f"a negative {name}", expected="zero or more", show=(name,))
+
+
+def write(table: pd.DataFrame, folder: Path) -> None:
+    """Write results.parquet and results.csv into the folder, each all or nothing.
+
+    The same rows give the same bytes, in whatever order they come. Raises TableError if the table breaks a rule.
+    """
+    check(table)
+    ordered = _ordered(table)
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / "results.parquet", lambda path: ordered.to_parquet(path, index=False))
+    replace_file(folder / "results.csv", lambda path: ordered.to_csv(path, index=False, lineterminator="\n"))
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read a table from results.parquet, results.csv or the folder that holds them.
+
+    Raises TableError if there is no such file or if what it holds is not a results table.
+    """
+    file = path / "results.parquet" if path.is_dir() else path
+    if not file.is_file():
+        raise TableError(f"no results table at {file}. Write one with `zoombench report` first.")
+    try:
+        if file.suffix == ".csv":
+            raw = pd.read_csv(file, dtype=str, keep_default_na=False)
+        else:
+            raw = pd.read_parquet(file)
+    except (ValueError, OSError) as error:  # what pandas and pyarrow raise for a file they cannot parse
+        raise TableError(f"{file} cannot be read as a results table: {_first_line(error)}. Write it again.") from error
+    return from_rows({str(name): cell for name, cell in row.items()} for row in raw.to_dict("records"))
+
+
+def replace_file(path: Path, fill: Callable[[Path], object]) -> None:
+    """Write a file beside its place and move it there, so that a reader never sees half of it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        fill(temporary)
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _typed(cells: list[Any], column: Column) -> pd.Series:
+    cells = [None if _absent(cell) else cell for cell in cells]
+    if column.dtype == "string":
+        cells = [None if cell is None else str(cell) for cell in cells]
+    if column.dtype == "boolean":
+        cells = [{"True": True, "False": False}.get(cell, cell) if isinstance(cell, str) else cell for cell in cells]
+    if column.dtype in ("Int64", "Float64"):
+        cells = [_number(cell, column) for cell in cells]
+    try:
+        return pd.Series(cells, dtype=column.dtype)
+    except (TypeError, ValueError) as error:
+        raise TableError(
+            f"column {column.name} holds a cell that is no {column.dtype}: {_first_line(error)}. Correct the row."
+        ) from error
+
+
+def _number(cell: Any, column: Column) -> float | int | None:
+    if cell is None:
+        return None
+    try:
+        number = float(cell)
+        if column.dtype == "Float64":
+            return number
+        whole = int(cell) if isinstance(cell, int | str) else int(number)
+        if whole != number:
+            raise ValueError("not a whole number")
+        return whole
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TableError(f"column {column.name} holds {cell!r}, expected {column.dtype}. Correct the row.") from error
+
+
+def _absent(cell: Any) -> bool:
+    empty = isinstance(cell, str) and cell == ""
+    return empty or cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell))
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    return table.sort_values(list(ORDER), kind="stable", ignore_index=True)
+
+
+def _refuse(
+    table: pd.DataFrame, wrong: pd.Series, found: str, *, expected: str, show: tuple[str, ...] = KEY[:4]
+) -> None:
+    rows = table[wrong.astype(bool)]
+    if rows.empty:
+        return
+    names = list(dict.fromkeys((*KEY[:4], *show)))
+    places = sorted({", ".join(f"{name} {row[name]}" for name in names) for _, row in rows.iterrows()})
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    raise TableError(
+        f"found {found} in {len(rows)} rows: {'; '.join(places[:3])}{more}. "
+        f"Expected {expected}. Correct the ledger's records or the rows that were passed in."
+    )
+
+
+def _one_each(table: pd.DataFrame, by: list[str], name: str) -> None:
+    for key, group in table.groupby(by, sort=True, dropna=True):
+        values = sorted(str(value) for value in group[name].dropna().unique())
+        if len(values) > 1:
+            raise TableError(
+                f"found {name} {' and '.join(values)} for {', '.join(map(str, key))}, "
+                f"expected one. Score them with one task or give them two names."
+            )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,284 @@
+"""From the results table to claims: one cell per data set, budget and metric, one claim per method and cell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..harness.errors import TableError
+from .power import detectable, seeds_needed
+from .statistics import (
+    ALPHA,
+    Comparison,
+    FloatArray,
+    Interval,
+    Outcomes,
+    Summary,
+    compare,
+    holm,
+    pareto,
+    summarise,
+    t_interval,
+)
+from .table import INFRASTRUCTURE, check
+from .wording import Design, Metric, Verdict, judge
+
+COSTS = (
+    "parameters",
+    "gflops",
+    "flop_coverage",
+    "latency_ms_p50",
+    "latency_ms_p90",
+    "peak_memory_mib",
+    "train_seconds",
+    "gpu_hours",
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a method costs in one cell: medians over its seeds, training summed over all its trials."""
+
+    parameters: float | None
+    gflops: float | None
+    flop_coverage: float | None
+    latency_ms_p50: float | None
+    latency_ms_p90: float | None
+    peak_memory_mib: float | None
+    train_seconds: float | None
+    gpu_hours: float | None
+    latency_interval: Interval | None
+    """95% t interval of the mean log median-latency over seeds, as milliseconds; None below three seeds."""
+    n: int
+    """Trials that measured anything."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method in one cell."""
+
+    method: str
+    competes: bool
+    summary: Summary
+    cost: Cost
+    planned: int
+    lost: int
+    """Trials that ended for reasons outside the method; taken as missing at random."""
+    missing: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one cell says about a method against the reference."""
+
+    method: str
+    competes: bool
+    comparison: Comparison
+    test: str
+    """The test that leads: paired t, or the sign test when a failure is involved."""
+    p: float | None
+    p_holm: float | None
+    design: Design
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Everything about one data set, budget and metric."""
+
+    dataset: str
+    budget: str
+    metric: Metric
+    n_test: int | None
+    reference: str
+    entries: tuple[Entry, ...]
+    """The reference first, then the competing methods, then upper bounds; each by name."""
+    claims: tuple[Claim, ...]
+    m: int
+    margin: float | None
+
+    @property
+    def title(self) -> str:
+        """Data set and budget, as a heading."""
+        return f"{self.dataset}, {self.budget}"
+
+    def entry(self, method: str) -> Entry:
+        """The entry of a method."""
+        return next(entry for entry in self.entries if entry.method == method)
+
+    def front(self, axis: str) -> tuple[str, ...]:
+        """Competing methods that no other competing method beats on cost and mean score, cheapest first."""
+        rivals = [e for e in self.entries if e.competes]
+        cost = _numbers([getattr(e.cost, axis) for e in rivals])
+        sign = 1.0 if self.metric.higher_is_better else -1.0
+        score = sign * _numbers([e.summary.mean for e in rivals])
+        chosen = np.flatnonzero(pareto(cost, score))
+        return tuple(rivals[i].method for i in sorted(chosen, key=lambda i: (cost[i], score[i], rivals[i].method)))
+
+
+def family_size(table: pd.DataFrame, reference: str) -> int:
+    """m: competing methods other than the reference, times data sets, times budgets, as planned.
+
+    A comparison that failed or is missing still counts, so that m never changes after the results are seen.
+    """
+    rivals = set(table.loc[table["competes"].fillna(False).astype(bool), "method"]) - {reference}
+    scored = sum(len(_metrics(table[table["dataset"] == name])) for name in table["dataset"].unique())
+    return len(rivals) * scored * table["budget"].nunique()
+
+
+def cells(table: pd.DataFrame, reference: str, margins: Mapping[str, float] | None = None) -> tuple[Cell, ...]:
+    """Every cell of the table, with claims corrected over the whole planned family.
+
+    Raises TableError if the table breaks a rule or has no trial of the reference.
+    """
+    check(table)
+    if table.empty:
+        return ()
+    names = sorted(table["method"].unique())
+    if reference not in names:
+        raise TableError(f"found no trial of the reference {reference!r}, expected one of: {', '.join(names)}.")
+    for metric, margin in (margins or {}).items():
+        if not (np.isfinite(margin) and margin > 0):
+            raise TableError(f"found margin {margin} for {metric}, expected a positive number in the metric's unit.")
+    m = family_size(table, reference)
+    drafts = [
+        (str(dataset), str(budget), metric, group[group["metric"].isna() | (group["metric"] == metric.name)])
+        for (dataset, budget), group in table.groupby(["dataset", "budget"], sort=True)
+        for metric in _metrics(table[table["dataset"] == dataset])
+    ]
+    compared = [_compared(rows, reference, metric) for _, _, metric, rows in drafts]
+    tested = [(c, _leading(c)[1] if competes else None) for pairs in compared for _, competes, c in pairs]
+    adjusted = iter(holm([p for _, p in tested], max(m, 1)))
+    made = []
+    for (dataset, budget, metric, rows), pairs in zip(drafts, compared, strict=True):
+        margin = (margins or {}).get(metric.name)
+        claims = tuple(
+            _claim(name, competes, c, p_holm=next(adjusted), m=max(m, 1), metric=metric, margin=margin)
+            for name, competes, c in pairs
+        )
+        entries = tuple(_entry(name, group) for name, group in _methods(rows, reference))
+        made.append(Cell(dataset, budget, metric, _n_test(rows), reference, entries, claims, max(m, 1), margin))
+    return tuple(made)
+
+
+def _claim(
+    name: str,
+    competes: bool,
+    comparison: Comparison,
+    *,
+    p_holm: float | None,
+    m: int,
+    metric: Metric,
+    margin: float | None,
+) -> Claim:
+    test, p = _leading(comparison)
+    design = _design(comparison, m)
+    if competes:
+        verdict = judge(comparison, p_holm=p_holm, m=m, design=design, metric=metric, margin=margin)
+    else:
+        verdict = Verdict("upper bound", "not a competitor: shown for orientation, outside the family, no claim")
+    return Claim(name, competes, comparison, test, p if competes else None, p_holm, design, verdict)
+
+
+def _leading(comparison: Comparison) -> tuple[str, float | None]:
+    if comparison.failed:
+        return "sign test, failures as losses", comparison.p_sign
+    return "paired t", comparison.p_t
+
+
+def _design(comparison: Comparison, m: int) -> Design:
+    n, spread = comparison.complete, comparison.spread
+    if n < 3 or not spread or comparison.effect is None or comparison.failed:
+        return Design(None, None, None)
+    plain, family = detectable(n, ALPHA), detectable(n, ALPHA / m)
+    return Design(
+        detectable=plain * spread if plain else None,
+        detectable_family=family * spread if family else None,
+        seeds_needed=seeds_needed(round(abs(comparison.effect) / spread, 6), ALPHA / m),
+    )
+
+
+def _compared(rows: pd.DataFrame, reference: str, metric: Metric) -> list[tuple[str, bool, Comparison]]:
+    groups = dict(_methods(rows, reference))
+    n_test = _n_test(rows)
+    base = _outcomes(groups[reference]) if reference in groups else _outcomes(rows.iloc[:0])
+    return [
+        (
+            name,
+            bool(group["competes"].iloc[0]),
+            compare(
+                _outcomes(group),
+                base,
+                higher_is_better=metric.higher_is_better,
+                resolution=1 / n_test if metric.name == "accuracy" and n_test else None,
+                ceiling=1.0 if metric.bounded else None,
+            ),
+        )
+        for name, group in groups.items()
+        if name != reference
+    ]
+
+
+def _methods(rows: pd.DataFrame, reference: str) -> list[tuple[str, pd.DataFrame]]:
+    groups = [(str(name), group) for name, group in rows.groupby("method")]
+    return sorted(groups, key=lambda pair: (pair[0] != reference, not pair[1]["competes"].iloc[0], pair[0]))
+
+
+def _outcomes(group: pd.DataFrame) -> Outcomes:
+    failed = (group["status"] == "failed") & ~group["error_class"].isin(INFRASTRUCTURE).fillna(False).astype(bool)
+    kept = group[(group["status"] == "done") | failed]
+    return Outcomes(
+        seeds=kept["seed"].to_numpy(dtype=np.int64),
+        values=kept["value"].to_numpy(dtype=float, na_value=np.nan),
+        failed=(kept["status"] == "failed").to_numpy(dtype=bool),
+    )
+
+
+def _entry(name: str, group: pd.DataFrame) -> Entry:
+    lost = (group["status"] == "failed") & group["error_class"].isin(INFRASTRUCTURE).fillna(False).astype(bool)
+    return Entry(
+        method=name,
+        competes=bool(group["competes"].iloc[0]),
+        summary=summarise(_outcomes(group)),
+        cost=_cost(group),
+        planned=len(group),
+        lost=int(lost.sum()),
+        missing=int((group["status"] == "missing").sum()),
+        skipped=int((group["status"] == "skipped").sum()),
+    )
+
+
+def _cost(group: pd.DataFrame) -> Cost:
+    columns = {name: _finite(group[name]) for name in COSTS}
+    totals = ("train_seconds", "gpu_hours")
+    amounts = {
+        name: (float(values.sum() if name in totals else np.median(values)) if len(values) else None)
+        for name, values in columns.items()
+    }
+    latency = columns["latency_ms_p50"]
+    logs = t_interval(np.log(latency[latency > 0]))
+    interval = None if logs is None else Interval(float(np.exp(logs.low)), float(np.exp(logs.high)))
+    return Cost(**amounts, latency_interval=interval, n=max(len(values) for values in columns.values()))
+
+
+def _metrics(rows: pd.DataFrame) -> list[Metric]:
+    known = rows.dropna(subset=["metric", "unit", "higher_is_better"]).sort_values("metric")
+    found = known.drop_duplicates("metric")[["metric", "unit", "higher_is_better"]]
+    metrics = [Metric(str(name), str(unit), bool(up)) for name, unit, up in found.itertuples(index=False)]
+    return metrics or [Metric("score", "", True)]  # nothing of this data set has finished
+
+
+def _n_test(rows: pd.DataFrame) -> int | None:
+    sizes = rows.loc[rows["status"] == "done", "n_test"].dropna()
+    return int(sizes.max()) if len(sizes) and sizes.max() > 0 else None
+
+
+def _finite(column: "pd.Series") -> FloatArray:
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    return values[np.isfinite(values)]
+
+
+def _numbers(values: list[float | None]) -> FloatArray:
+    return np.array([np.nan if value is None else value for value in values], dtype=float)

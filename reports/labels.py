@@ -1,0 +1,96 @@
+"""Direct labels that do not overlap: next to their point where there is room, with a thin line where there is not."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
+
+DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """Move positions on a line as little as needed for all to be at least `gap` apart, in their own order.
+
+    Neighbours that are too close become a block around their mean, until no two blocks touch.
+    """
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    blocks: list[tuple[float, list[int]]] = []  # centre, members
+    for i in order:
+        blocks.append((positions[i], [i]))
+        while len(blocks) > 1:
+            (low, first), (high, second) = blocks[-2:]
+            if high - low >= gap * (len(first) + len(second)) / 2 - 1e-9:
+                break
+            members = first + second
+            centre = (low * len(first) + high * len(second)) / len(members)
+            blocks[-2:] = [(centre, members)]
+    placed = [0.0] * len(positions)
+    for centre, members in blocks:
+        for rank, i in enumerate(members):
+            placed[i] = centre + gap * (rank - (len(members) - 1) / 2)
+    return placed
+
+
+def label_points(
+    axes: "Axes",
+    points: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    *,
+    obstacles: Sequence["Bbox"] = (),
+    ink: str,
+) -> "list[Annotation]":
+    """Label each point where its text covers no other label, no point and no obstacle (boxes in pixels).
+
+    Tries eight directions, then further away with a line to the point; falls back on the place that covers least.
+    """
+    from matplotlib.transforms import Bbox
+
+    renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]  # Agg has one
+    frame = axes.get_window_extent(renderer)
+    pixels = axes.transData.transform(np.asarray(points, dtype=float)) if len(points) else np.empty((0, 2))
+    taken = [*obstacles, *(Bbox.from_extents(x - 6, y - 6, x + 6, y + 6) for x, y in pixels)]
+    notes = []
+    for place in sorted(range(len(points)), key=lambda i: (-pixels[i][1], pixels[i][0])):
+        note = axes.annotate(
+            texts[place], points[place], xytext=(0, 0), textcoords="offset pixels", fontsize=9, color=ink, zorder=6
+        )
+        size = note.get_window_extent(renderer)
+        best, least = (0.0, 0.0), np.inf
+        for distance in (9, 20, 34, 50, 70, 95):
+            for dx, dy in DIRECTIONS:
+                x = dx * distance - (size.width / 2 if dx == 0 else 0 if dx > 0 else size.width)
+                y = dy * distance - (size.height / 2 if dy == 0 else 0 if dy > 0 else size.height)
+                left, bottom = pixels[place][0] + x, pixels[place][1] + y
+                box = Bbox.from_bounds(left - 2, bottom - 1, size.width + 4, size.height + 2)
+                covered = sum(_overlap(box, other) for other in taken) + 10 * _outside(box, frame)
+                if covered < least - 1e-6:
+                    best, least, chosen, far = (x, y), covered, box, distance
+            if least <= 1e-6:
+                break
+        note.set_position(best)
+        taken.append(chosen)
+        if far > 9:
+            axes.annotate(
+                "",
+                points[place],
+                xytext=(best[0] + (size.width if best[0] < -size.width / 2 else 0), best[1] + size.height / 2),
+                textcoords="offset pixels",
+                arrowprops={"arrowstyle": "-", "color": ink, "linewidth": 0.6, "alpha": 0.6, "shrinkB": 5},
+            )
+        notes.append(note)
+    return notes
+
+
+def _overlap(a: "Bbox", b: "Bbox") -> float:
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return float(max(width, 0.0) * max(height, 0.0))
+
+
+def _outside(box: "Bbox", frame: "Bbox") -> float:
+    return float(box.width * box.height - _overlap(box, frame))

@@ -1,0 +1,174 @@
+"""Numbers and verdicts as words: units, percent, intervals, p-values, and the sentence that each evidence allows."""
+
+from dataclasses import dataclass
+
+from .statistics import Comparison, Interval, Share
+
+SCOPE = "new seeds, this data set"
+"""What every claim of the page speaks of; it says nothing about new examples or new data sets."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a cell is scored in."""
+
+    name: str
+    unit: str
+    higher_is_better: bool
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the metric is a share with 1 as its best value."""
+        return self.unit == "fraction" and self.higher_is_better
+
+    @property
+    def axis(self) -> str:
+        """Name, unit and direction, for an axis or the head of a table."""
+        unit = "%" if self.unit == "fraction" else self.unit
+        return f"{self.name} ({unit}, {'higher' if self.higher_is_better else 'lower'} is better)"
+
+    @property
+    def scale(self) -> float:
+        """What a value is multiplied with before it is shown."""
+        return 100.0 if self.unit == "fraction" else 1.0
+
+    @property
+    def difference_unit(self) -> str:
+        """Unit of a difference; percentages differ by points."""
+        return "points" if self.unit == "fraction" else self.unit
+
+    def value(self, value: float | None) -> str:
+        """A value with its unit."""
+        if value is None:
+            return "–"
+        return f"{100 * value:.2f}%" if self.unit == "fraction" else f"{value:.4g} {self.unit}".rstrip()
+
+    def values(self, interval: Interval | None) -> str:
+        """An interval of a value."""
+        if interval is None:
+            return "–"
+        low, high = self.scale * interval.low, self.scale * interval.high
+        return f"[{low:.2f}, {high:.2f}]" if self.unit == "fraction" else f"[{low:.4g}, {high:.4g}]"
+
+    def difference(self, value: float | None, *, signed: bool = True) -> str:
+        """A difference with its unit."""
+        if value is None:
+            return "–"
+        return f"{self._number(value, signed=signed)} {self.difference_unit}".rstrip()
+
+    def differences(self, interval: Interval | None) -> str:
+        """An interval of a difference."""
+        return "–" if interval is None else f"[{self._number(interval.low)}, {self._number(interval.high)}]"
+
+    def _number(self, value: float, *, signed: bool = True) -> str:
+        text = f"{100 * value:+.2f}" if self.unit == "fraction" else f"{value:+.3g}"
+        if float(text) == 0:
+            text = text.replace("-", "+")
+        return text.replace("-", "−") if signed else text.lstrip("+-")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the evidence allows to say: a word, and the sentence that goes with it."""
+
+    word: str
+    """better, worse, equivalent, too small to matter, undecided, or upper bound."""
+    sentence: str
+
+    @property
+    def decided(self) -> bool:
+        """Whether the pair has a direction."""
+        return self.word in ("better", "worse")
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the design behind a comparison could find, in the metric's unit."""
+
+    detectable: float | None
+    """With 80% power at alpha .05."""
+    detectable_family: float | None
+    """The same at alpha .05/m."""
+    seeds_needed: int | None
+    """Seeds to find the observed effect at alpha .05/m with 80% power."""
+
+
+def judge(
+    comparison: Comparison, *, p_holm: float | None, m: int, design: Design, metric: Metric, margin: float | None
+) -> Verdict:
+    """The verdict by the rule: better or worse needs an interval without zero and a corrected p below .05.
+
+    Without a declared margin nothing is ever equivalent or too small to matter.
+    """
+    end = f"({SCOPE}; n = {comparison.n} paired {plural(comparison.n, 'seed')}; Holm p = {p_value(p_holm)}, m = {m})"
+    if comparison.failed:
+        return _judge_failures(comparison, p_holm=p_holm, m=m, end=end)
+    effect, interval = comparison.effect, comparison.interval
+    if comparison.complete < 3 or effect is None:
+        few = f"undecided: {comparison.complete} complete {plural(comparison.complete, 'pair')}"
+        return Verdict("undecided", f"{few}, and an interval needs three ({SCOPE})")
+    if interval is None:
+        same = "identical on every seed" if effect == 0 else comparison.notes[0]
+        return Verdict("undecided", f"undecided: {same} {end}")
+    if margin is not None:
+        declared = metric.difference(margin, signed=False)
+        if interval.excludes(0) and interval.within(margin):
+            return Verdict("too small to matter", f"a difference too small to matter, within ±{declared} {end}")
+        if comparison.interval90 is not None and comparison.interval90.within(margin):
+            return Verdict("equivalent", f"equivalent within ±{declared}: the 90% interval is inside, unadjusted {end}")
+    if interval.excludes(0) and p_holm is not None and p_holm < 0.05:
+        word = "better" if effect > 0 else "worse"
+        by = f"by {metric.difference(abs(effect), signed=False)}, 95% interval {metric.differences(interval)}"
+        straddles = margin is not None and min(abs(interval.low), abs(interval.high)) < margin
+        doubt = ", though perhaps by less than the declared margin" if straddles else ""
+        return Verdict(word, f"{word} {by}{doubt} {end}")
+    return Verdict("undecided", f"undecided; {_design(design, metric=metric, m=m)} {end}")
+
+
+def p_value(p: float | None) -> str:
+    """A p-value to two or three digits, never as 0."""
+    if p is None:
+        return "–"
+    if p < 0.001:
+        return "<.001"
+    return "1" if p >= 0.9995 else f"{p:.3f}".lstrip("0")
+
+
+def share(value: Share) -> str:
+    """A share with its exact interval: 4/5 [0.28, 0.99]."""
+    if value.interval is None:
+        return "–"
+    return f"{value.k:g}/{value.n} [{value.interval.low:.2f}, {value.interval.high:.2f}]"
+
+
+def plural(n: float, word: str) -> str:
+    """The word, with an s unless there is one of it."""
+    return word if n == 1 else f"{word}s"
+
+
+def _judge_failures(comparison: Comparison, *, p_holm: float | None, m: int, end: str) -> Verdict:
+    interval, value = comparison.superiority.interval, comparison.superiority.value
+    chance = f"P(better than the reference) = {share(comparison.superiority)}, failures as losses"
+    if interval is None or value is None or comparison.n < 3:
+        return Verdict("undecided", f"undecided: {comparison.n} {plural(comparison.n, 'pair')} with failures ({SCOPE})")
+    if interval.excludes(0.5) and p_holm is not None and p_holm < 0.05:
+        word = "better" if value > 0.5 else "worse"
+        return Verdict(word, f"{word} in more seeds, with {chance} {end}")
+    needed = next(n for n in range(1, 200) if 2 / 2**n < 0.05 / m)
+    return Verdict(
+        "undecided", f"undecided; {chance}; even if every seed agreed, the exact test would need {needed} seeds {end}"
+    )
+
+
+def _design(design: Design, *, metric: Metric, m: int) -> str:
+    words = []
+    if design.detectable_family is not None and design.detectable is not None:
+        words.append(
+            f"this design would detect ≥ {metric.difference(design.detectable_family, signed=False)} with 80% power at "
+            f"alpha .05/{m} (≥ {metric.difference(design.detectable, signed=False)} at .05)"
+        )
+    if design.seeds_needed is None:
+        words.append("no reachable number of seeds would be expected to find the observed difference")
+    else:
+        words.append(f"about {design.seeds_needed} seeds would be needed to find the observed difference")
+    return "; ".join(words)
