@@ -33,15 +33,10 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for settings that make no grid."""
-        if isinstance(self.sigma, str):
-            if self.sigma not in ("code", "paper"):
-                raise ValueError(f"sigma is {self.sigma!r}: it must be 'code', 'paper' or a share of the map's width")
-        elif not 0 < self.sigma <= 10:
+        if not isinstance(self.sigma, str) and not 0 < self.sigma <= 10:
             raise ValueError(f"sigma is {self.sigma}: a share of the map's width lies above 0 and at most at 10")
         if self.grid_size is not None and self.grid_size < 2:
             raise ValueError(f"grid_size is {self.grid_size}: a grid needs at least 2 cells a side")
-        if self.border not in ("replicate", "reflect"):
-            raise ValueError(f"border is {self.border!r}: it must be 'replicate' or 'reflect'")
         if not self.learning_rate_multiplier > 0:
             raise ValueError(f"learning_rate_multiplier is {self.learning_rate_multiplier}: it must be positive")
 

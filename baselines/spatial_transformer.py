@@ -53,9 +53,11 @@ class AffineEstimator(nn.Module):
 
     def forward(self, overview: Float[Tensor, "batch 3 rows columns"]) -> Estimate:
         """The grid of an affine transformation; there is no saliency map."""
-        affine = self.to_affine(self.localization_network(overview)).float().view(-1, 2, 3)
-        size = [len(overview), 1, self.size, self.size]
-        return functional.affine_grid(affine, size, align_corners=True), None
+        features = self.localization_network(overview)
+        with torch.autocast(device_type=overview.device.type, enabled=False):  # a grid in bfloat16 is off by pixels
+            affine = self.to_affine(features.float()).view(-1, 2, 3)
+            size = [len(overview), 1, self.size, self.size]
+            return functional.affine_grid(affine, size, align_corners=True), None
 
 
 def build(config: Config, task: Task, budget: Budget) -> Warp:

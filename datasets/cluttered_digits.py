@@ -47,8 +47,6 @@ class Config:
         """Raise ValueError for settings that cannot be drawn."""
         if self.digit < 8:
             raise ValueError(f"digit is {self.digit} px: the source digits have 8, so at least 8 is needed")
-        if self.digits not in (1, 2):
-            raise ValueError(f"digits is {self.digits}: only 1 or 2 digits can be asked for")
         if self.digits * self.digit > self.canvas:
             raise ValueError(
                 f"{self.digits} digit(s) of {self.digit} px do not fit side by side on a canvas of {self.canvas} px"
