@@ -1,0 +1,91 @@
+"""What is particular to each method."""
+
+import pytest
+import torch
+from zoombench.baselines import oracle_crop, saliency_sampler, spatial_transformer, uniform
+from zoombench.baselines.layers.resample import identity_grid, overview
+from zoombench.harness.budget import Budget
+from zoombench.harness.tasks import Classification
+
+TASK = Classification(classes=10)
+BUDGET = Budget(image_size=12, overview_size=10, epochs=1)
+
+
+@pytest.fixture
+def image() -> torch.Tensor:
+    return torch.rand(4, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+
+
+def test_uniform_sees_the_area_average_and_says_so_with_the_identity_grid(image: torch.Tensor) -> None:
+    (zoom,) = uniform.build(uniform.Config(), TASK, BUDGET)(image).zooms
+    torch.testing.assert_close(zoom.resampled, overview(image, 12))
+    torch.testing.assert_close(zoom.grid[0], identity_grid(12, 12))
+
+
+def test_a_spatial_transformer_starts_from_the_identity(image: torch.Tensor) -> None:
+    (zoom,) = spatial_transformer.build(spatial_transformer.Config(), TASK, BUDGET)(image).zooms
+    torch.testing.assert_close(zoom.grid[3], identity_grid(12, 12))
+
+
+def test_a_blank_image_is_sampled_uniformly_away_from_the_border() -> None:
+    sampler = saliency_sampler.build(saliency_sampler.Config(), TASK, BUDGET).eval()
+    (zoom,) = sampler(torch.zeros(1, 3, 40, 40)).zooms
+    assert zoom.saliency is not None
+    inner = zoom.saliency[0, 0, 2:-2, 2:-2]
+    torch.testing.assert_close(inner, inner.mean().expand_as(inner))
+
+
+@pytest.mark.parametrize("grid_size", [None, 7, 15])
+def test_the_samplers_grid_size_defaults_to_the_overviews(image: torch.Tensor, grid_size: int | None) -> None:
+    config = saliency_sampler.Config(grid_size=grid_size)
+    (zoom,) = saliency_sampler.build(config, TASK, BUDGET)(image).zooms
+    assert zoom.saliency is not None
+    assert zoom.saliency.shape == (4, 1, grid_size or 10, grid_size or 10)
+
+
+@pytest.mark.parametrize(("sigma", "same"), [("code", 0.178083), ("paper", 1 / 3)])
+def test_a_named_sigma_is_a_share_of_the_width(image: torch.Tensor, sigma: str, same: float) -> None:
+    grids = []
+    for setting in (sigma, same):
+        torch.manual_seed(0)
+        sampler = saliency_sampler.build(saliency_sampler.Config(sigma=setting), TASK, BUDGET)  # type: ignore[arg-type]
+        grids.append(sampler(image).zooms[0].grid)
+    torch.testing.assert_close(*grids, rtol=0, atol=1e-5)
+
+
+def test_the_estimators_learning_rate_is_a_multiple_of_the_task_networks() -> None:
+    sampler = saliency_sampler.build(saliency_sampler.Config(learning_rate_multiplier=0.001), TASK, BUDGET)
+    assert [group["lr"] for group in sampler.parameter_groups(0.5)] == [0.5, 0.0005]
+
+
+def test_an_image_need_not_be_square() -> None:
+    wide = torch.rand(2, 3, 24, 50, generator=torch.Generator().manual_seed(0))
+    for module in (uniform, saliency_sampler, spatial_transformer):
+        assert module.build(module.Config(), TASK, BUDGET)(wide).prediction.shape == (2, 10)
+
+
+def test_the_oracle_cuts_the_smallest_box_around_all_boxes(image: torch.Tensor) -> None:
+    boxes = torch.tensor([[[4.0, 9.0, 8.0, 21.0], [10.0, 13.0, 16.0, 17.0]]]).expand(4, -1, -1)
+    (zoom,) = oracle_crop.build(oracle_crop.Config(), TASK, BUDGET)(image, boxes).zooms
+    torch.testing.assert_close(zoom.resampled, image[:, :, 9:21, 4:16], rtol=0, atol=1e-5)
+
+
+def test_the_oracles_margin_is_a_share_of_the_box(image: torch.Tensor) -> None:
+    boxes = torch.tensor([[[10.0, 10.0, 18.0, 18.0]]]).expand(4, -1, -1)
+    (zoom,) = oracle_crop.build(oracle_crop.Config(margin=0.25), TASK, BUDGET)(image, boxes).zooms
+    torch.testing.assert_close(zoom.resampled, image[:, :, 8:20, 8:20], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("module", "settings", "message"),
+    [
+        (saliency_sampler, {"sigma": 0.0}, "sigma is 0.0: a share of the map's width lies above 0"),
+        (saliency_sampler, {"grid_size": 1}, "grid_size is 1: a grid needs at least 2 cells"),
+        (saliency_sampler, {"learning_rate_multiplier": 0.0}, "learning_rate_multiplier is 0.0: it must be positive"),
+        (spatial_transformer, {"hidden": 0}, "hidden is 0: it must be positive"),
+        (oracle_crop, {"margin": -0.5}, "margin is -0.5: at -0.5 and below nothing is left"),
+    ],
+)
+def test_a_setting_that_cannot_work_says_why(module: object, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace(".", r"\.")):
+        module.Config(**settings)  # type: ignore[attr-defined]

@@ -1,0 +1,123 @@
+"""What every file in datasets/ promises, with its default settings."""
+
+import hashlib
+import itertools
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from zoombench.harness import lookup
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass
+class Case:
+    """A dataset's module with its default settings."""
+
+    module: Any
+    name: str
+
+    def build(self, split: str) -> Any:
+        return self.module.build(self.module.Config(), None, split, 16)
+
+
+@pytest.fixture(params=lookup.names("dataset"))
+def case(request: pytest.FixtureRequest) -> Case:
+    return Case(lookup.load("dataset", request.param), request.param)
+
+
+def digest(example: tuple[dict[str, Tensor], Any]) -> str:
+    tensors, target = example
+    content = b"".join(tensors[name].contiguous().numpy().tobytes() for name in sorted(tensors))
+    return hashlib.sha256(content + repr(target).encode()).hexdigest()
+
+
+def some(dataset: Any, count: int = 12) -> Iterator[Any]:
+    return (dataset[index] for index in range(min(count, len(dataset))))
+
+
+def digests(dataset: Any) -> list[str]:
+    return [digest(example) for example in some(dataset)]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_split_has_examples_and_an_end(case: Case, split: str) -> None:
+    dataset = case.build(split)
+    assert len(dataset) > 0
+    with pytest.raises(IndexError, match=f"example {len(dataset)} of {len(dataset)}"):
+        dataset[len(dataset)]
+
+
+def test_an_unknown_split_is_refused_by_name(case: Case) -> None:
+    with pytest.raises(ValueError, match="no split 'val'; it has train, validation, test"):
+        case.build("val")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_examples_hold_the_declared_tensors(case: Case, split: str) -> None:
+    for tensors, _ in some(case.build(split)):
+        assert set(tensors) == set(lookup.declaration("dataset", case.name).inputs)
+        image = tensors["image"]
+        assert image.dtype == torch.uint8
+        assert image.ndim == 3
+        assert image.shape[0] == 3
+        assert image.max() > 0
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_targets_fit_the_task(case: Case, split: str) -> None:
+    task = case.module.task(case.module.Config())
+    targets = torch.tensor([target for _, target in some(case.build(split))])
+    loss = task.loss(torch.zeros(len(targets), task.outputs), targets)
+    assert loss.isfinite()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_an_example_is_the_same_every_time(case: Case, split: str) -> None:
+    assert digests(case.build(split)) == digests(case.build(split))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_examples_do_not_touch_the_global_generators(case: Case, split: str) -> None:
+    before = torch.get_rng_state()
+    digests(case.build(split))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_epochs_differ_in_training_only(case: Case) -> None:
+    for split in SPLITS:
+        dataset = case.build(split)
+        if not hasattr(dataset, "set_epoch"):
+            continue
+        first = digests(dataset)
+        dataset.set_epoch(1)
+        assert (digests(dataset) != first) == (split == "train")
+        dataset.set_epoch(0)
+        assert digests(dataset) == first
+
+
+def test_splits_share_no_example(case: Case) -> None:
+    seen = [set(digests(case.build(split))) for split in SPLITS]
+    assert all(not one & other for one, other in itertools.combinations(seen, 2))
+
+
+def test_a_pickled_copy_gives_the_same_examples(case: Case) -> None:
+    dataset = case.build("train")
+    if hasattr(dataset, "set_epoch"):
+        dataset.set_epoch(3)
+    assert digests(pickle.loads(pickle.dumps(dataset))) == digests(dataset)
+
+
+def test_two_loader_workers_give_the_same_batches_as_none(case: Case) -> None:
+    dataset = torch.utils.data.Subset(case.build("train"), range(16))
+    alone = list(DataLoader(dataset, batch_size=4))
+    spread = list(DataLoader(dataset, batch_size=4, num_workers=2))
+    for (tensors, target), (others, other) in zip(alone, spread, strict=True):
+        assert torch.equal(target, other)
+        assert all(torch.equal(tensors[name], others[name]) for name in tensors)
