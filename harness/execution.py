@@ -16,7 +16,7 @@ from .ledger import Ledger, append_line, now
 from .spec import TrialSpec
 from .sweepfile import Settings
 
-Outcome = Literal["done", "failed", "busy"]
+Outcome = Literal["done", "failed", "out of memory", "busy"]
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -25,8 +25,8 @@ def execute(
 ) -> Outcome:
     """Run one trial to its end, whatever that is; its error becomes failed.json, never an exception.
 
-    `listen` hears every new score. Memory that ran out is recorded and then raised, so that the process, which may
-    be damaged, is replaced; so is KeyboardInterrupt, with nothing recorded: the trial goes on another time.
+    `listen` hears every new score. After "out of memory" the process may be damaged and is better replaced.
+    KeyboardInterrupt passes through with nothing recorded: the trial goes on another time.
     """
     try:
         with ledger.hold(spec.id):
@@ -63,9 +63,8 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
             commit=commit,
             attempts=attempt,
         )
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-            raise
-        return "failed"
+        ran_out = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        return "out of memory" if ran_out else "failed"
     finally:
         _release_memory(settings)
     facts = ledger.record(spec.id, "facts.json") | ledger.record(spec.id, "cost.json")

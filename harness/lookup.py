@@ -102,7 +102,7 @@ def find(kind: Kind, name: str) -> Path:
 def load(kind: Kind, name: str) -> ModuleType:
     """Import the whole module, torch and all."""
     path = find(kind, name)
-    if path.is_relative_to(ROOT):
+    if path.parent == ROOT / FOLDERS[kind]:
         return importlib.import_module(f"zoombench.{FOLDERS[kind]}.{name}")
     module_name = f"zoombench_path.{FOLDERS[kind]}.{name}"
     if module_name not in sys.modules:

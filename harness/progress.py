@@ -81,7 +81,9 @@ class Progress:
             f"{f', {self.already} done before' if self.already else ''}; {_duration(time.monotonic() - self.began)}"
             f"{self._left()}"
         )
-        return Group(table, ProgressBar(total=max(1, self.epochs), completed=self.epochs_done, width=60), Text(counts))
+        bar = Table.grid(padding=(0, 2))
+        bar.add_row(ProgressBar(total=max(1, self.epochs), completed=self.epochs_done, width=40), Text(counts))
+        return Group(table, bar)
 
 
 def _duration(seconds: float) -> str:

@@ -108,6 +108,8 @@ def _train(
         commit=commit,
         listen=lambda score: tune.report({"score": score}),
     )
+    if outcome == "out of memory":
+        raise MemoryError("recorded in the ledger; raised so that Tune replaces this process")
     tune.report({"outcome": outcome})
 
 
@@ -117,6 +119,10 @@ class _Watch(tune.Callback):
     def __init__(self, specs: dict[str, TrialSpec], ledger: Ledger, progress: Progress, *, last: bool) -> None:
         self.specs, self.ledger, self.progress, self.last = specs, ledger, progress, last
         self.lost: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore that is never asked for."""
+        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.progress.started(self._spec(trial))

@@ -6,7 +6,7 @@ Importing this module does not import torch, so that a sweep file can be checked
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +21,7 @@ class Metric:
     higher_is_better: bool
 
 
+@runtime_checkable
 class Task(Protocol):
     """Loss, metric and size of the answer."""
 

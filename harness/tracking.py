@@ -134,9 +134,10 @@ class _Client:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-        for noisy in ("alembic", "mlflow"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
         import mlflow
+
+        for noisy in ("alembic", "mlflow"):  # of tables created, of files stored: not the user's concern
+            logging.getLogger(noisy).setLevel(logging.ERROR)
 
         uri = tracking_uri(ledger)
         sweep_folder = ledger.sweep_folder(sweep.name)

@@ -1,0 +1,90 @@
+"""One trial in this process: every score kept once, its error a record, its work never done twice."""
+
+import pytest
+
+from zoombench.harness import spec
+from zoombench.harness.execution import execute, git_commit
+from zoombench.harness.ledger import Ledger
+from zoombench.harness.sweepfile import Settings
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger.open(tmp_path / "results")
+
+
+@pytest.fixture
+def tiny(sweep_file):
+    def make(**config):
+        return spec.load(sweep_file(methods={"tiny": config})).trials[0]
+
+    return make
+
+
+def run(made, ledger, **settings):
+    heard = []
+    outcome = execute(made, ledger, Settings(**settings), commit="abc", listen=heard.append)
+    return outcome, heard
+
+
+def test_a_trial_leaves_its_scores_its_cost_and_where_it_came_from(tiny, ledger):
+    outcome, heard = run(tiny(), ledger)
+    assert outcome == "done"
+    assert heard == ledger.scores(tiny().id)
+    record = ledger.record(tiny().id, "done.json")
+    assert record["commit"] == "abc"
+    assert record["attempts"] == 1
+    assert record["n_test"] == 64
+    assert record["parameters"] > 0
+    assert record["gflops"] > 0
+    assert record["train_seconds"] > 0
+    assert not (ledger.folder(tiny().id) / "checkpoint.pt").exists()
+    assert (ledger.folder(tiny().id) / "weights.pt").exists()
+
+
+def test_a_finished_trial_is_never_run_again(tiny, ledger):
+    run(tiny(), ledger)
+    before = ledger.events(tiny().id)
+    assert run(tiny(), ledger) == ("done", [])
+    assert ledger.events(tiny().id) == before
+
+
+def test_an_error_ends_the_trial_alone_and_keeps_its_traceback(tiny, ledger):
+    outcome, heard = run(tiny(fail_at=1), ledger)
+    assert outcome == "failed"
+    assert [score["epoch"] for score in heard] == [1, 1]
+    failure = ledger.record(tiny(fail_at=1).id, "failed.json")
+    assert failure["error_class"] == "RuntimeError"
+    assert failure["message"] == "told to fail"
+    assert 'raise RuntimeError("told to fail")' in failure["traceback"]
+
+
+def test_memory_that_ran_out_is_an_outcome_of_its_own(tiny, ledger):
+    made = tiny(out_of_memory_at=0)
+    assert run(made, ledger)[0] == "out of memory"
+    assert ledger.record(made.id, "failed.json")["error_class"] == "MemoryError"
+
+
+def test_a_trial_that_goes_on_keeps_each_score_once(tiny, ledger, tmp_path):
+    made = tiny(fail_at=1)
+    run(made, ledger)
+    ledger.forget_failure(made.id)
+    run(made, ledger)
+    assert [(s["epoch"], s["split"], s["attempt"]) for s in ledger.scores(made.id)] == [
+        (1, "train", 1),
+        (1, "validation", 1),
+    ]
+    assert [e["event"] for e in ledger.events(made.id)] == ["start", "epoch", "failed", "start", "resume", "failed"]
+
+
+def test_a_trial_held_by_another_process_is_left_to_it(tiny, ledger, monkeypatch):
+    original = Ledger.hold
+    monkeypatch.setattr(Ledger, "hold", lambda self, trial_id: original(self, trial_id, patience=0.1))
+    with original(ledger, tiny().id):
+        assert run(tiny(), ledger)[0] == "busy"
+    assert ledger.state(tiny().id) == "planned"
+
+
+def test_the_commit_of_this_checkout_is_known():
+    commit = git_commit().removesuffix("+changes")
+    assert commit == "" or len(commit) == 40

@@ -1,0 +1,86 @@
+"""The folder is the registry; what a file declares is read without torch."""
+
+import pytest
+
+from zoombench.harness import cli, lookup
+from zoombench.harness.errors import UnknownName, UsageError
+
+GOOD = '''"""A method of one's own."""
+from dataclasses import dataclass
+import torch  # never executed when the file is only read
+INPUTS = ("image", "boxes")
+VERSION = 3
+WIDTHS = torch.arange(3)
+@dataclass(frozen=True)
+class Config:
+    """Settings."""
+    width: int = 4  # a comment
+'''
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOOMBENCH_PATH", str(tmp_path))
+    lookup.declaration.cache_clear()
+    (tmp_path / "baselines").mkdir()
+    yield tmp_path / "baselines"
+    lookup.declaration.cache_clear()
+
+
+def test_a_file_on_the_path_is_a_method(folder):
+    (folder / "mine.py").write_text(GOOD)
+    declared = lookup.declaration("method", "mine")
+    assert declared.summary == "A method of one's own."
+    assert declared.inputs == ("image", "boxes")
+    assert declared.version == 3
+    assert declared.competes
+    assert declared.resolve({"width": 5}) == {"width": 5}
+    assert "mine" in lookup.names("method")
+    assert "uniform" in lookup.names("method")
+
+
+def test_comments_and_docstrings_do_not_change_a_fingerprint(folder):
+    prints = []
+    for text in (
+        GOOD,
+        GOOD.replace("# a comment", "# another").replace("Settings.", "All settings."),
+        GOOD.replace("= 4", "= 5"),
+    ):
+        (folder / "mine.py").write_text(text)
+        lookup.declaration.cache_clear()
+        prints.append(lookup.declaration("method", "mine").fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def (", "baselines/mine.py cannot be read: SyntaxError"),
+        ('"""No settings."""', "baselines/mine.py has no class Config"),
+        (GOOD.replace("width: int = 4", "width: int = nothing"), "NameError"),
+    ],
+)
+def test_a_broken_file_is_listed_with_the_reason_and_breaks_no_other(folder, text, message, capsys):
+    (folder / "mine.py").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        lookup.declaration("method", "mine")
+    assert cli.main(["list", "methods"]) == 0
+    said = capsys.readouterr().out
+    assert message in said
+    assert "saliency_sampler" in said
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_one():
+    with pytest.raises(UnknownName, match=r"no baselines/unifrom.py. Did you mean uniform\?"):
+        lookup.find("method", "unifrom")
+
+
+def test_every_method_and_dataset_can_be_read_and_loaded():
+    for kind in ("method", "dataset"):
+        for name in lookup.names(kind):
+            declared = lookup.declaration(kind, name)
+            assert declared.summary.endswith((".", "?")), f"{name} says what it is for in its first line"
+            assert callable(lookup.load(kind, name).build)
+            assert declared.resolve({}) == {
+                f: getattr(declared.config(), f) for f in declared.config.__dataclass_fields__
+            }

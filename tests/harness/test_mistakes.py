@@ -1,0 +1,94 @@
+"""Each kind of mistake gives one clear line and exit 2, before anything starts."""
+
+import pytest
+
+from zoombench.harness import cli
+
+BUDGET = {"image_size": 16, "epochs": 2, "batch": 16}
+
+MISTAKES = {
+    "unknown method": (
+        {"methods": {"saliency_sampelr": {}}},
+        r"small.yaml:2: methods.saliency_sampelr: no baselines/saliency_sampelr.py. Did you mean saliency_sampler?",
+    ),
+    "unknown dataset": (
+        {"datasets": {"corner": {}}},
+        r"small.yaml:4: datasets.corner: no datasets/corner.py. Did you mean corners?",
+    ),
+    "misspelt key": ({"bugdets": {}}, "small.yaml:11: bugdets: unknown key 'bugdets'. Did you mean budgets?"),
+    "misspelt key of a method": (
+        {"methods": {"tiny": {"widht": 3}}},
+        "small.yaml:3: methods.tiny.widht: unknown key 'widht'. Did you mean width?",
+    ),
+    "misspelt key of a budget": (
+        {"budgets": {"b": BUDGET | {"ephocs": 2}}},
+        "small.yaml:10: budgets.b.ephocs: unknown key 'ephocs'. Did you mean epochs?",
+    ),
+    "wrong type": (
+        {"methods": {"tiny": {"width": "wide"}}},
+        "methods.tiny.width: width: expected a valid integer, found 'wide'.",
+    ),
+    "wrong type in a budget": (
+        {"budgets": {"b": BUDGET | {"epochs": "ten"}}},
+        "budgets.b.epochs: budgets.b.epochs: expected a valid integer, found 'ten'.",
+    ),
+    "a setting the method refuses": (
+        {"methods": {"tiny": {"width": 0}}},
+        "small.yaml:2: methods.tiny: width is 0: a network needs at least one channel",
+    ),
+    "no seeds": ({"seeds": 0}, "small.yaml:10: seeds: a sweep needs at least one seed"),
+    "a seed twice": ({"seeds": [1, 1]}, "small.yaml:10: seeds: a seed is listed twice"),
+    "no methods": ({"methods": {}}, "methods"),
+    "a missing section": ({"datasets": None}, "key 'datasets' is missing"),
+    "unknown reference": ({"reference": "tin"}, "no method labelled 'tin' in this file. Did you mean tiny?"),
+    "a GPU where there is none": ({"budgets": {"b": BUDGET | {"gpus": 1}}}, "this machine has none"),
+    "more CPUs than there are": ({"budgets": {"b": BUDGET | {"cpus": 4096}}}, "cpus: 4096, and this machine has"),
+    "a name that leaves the folder": ({"name": "../../etc"}, "name"),
+    "a label with a slash": ({"methods": {"../x": {"method": "tiny"}}}, "without a slash"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_sweep_file_is_one_clear_line(mistake, sweep_file, tmp_path, capsys, monkeypatch):
+    keys, message = MISTAKES[mistake]
+    if mistake == "a GPU where there is none":
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    code = cli.main(["run", str(sweep_file(**keys)), "--results", str(tmp_path / "results")])
+    said = capsys.readouterr()
+    assert code == 2
+    assert message in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+    assert not list((tmp_path / "results" / "trials").glob("*")), "something has started"
+
+
+def test_a_results_folder_that_cannot_be_written_is_one_clear_line(sweep_file, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert cli.main(["run", str(sweep_file()), "--results", str(tmp_path / "file" / "results")]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be written" in said
+    assert "--results" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("methods: [", "not YAML"),
+        ("- a\n- b\n", "expected a mapping"),
+        ("methods:\n  tiny:\n  tiny: {width: 3}\n", ":3: methods.tiny is given twice, first on line 2"),
+        ("seeds: !!python/object/apply:os.system ['true']\n", "not YAML"),
+    ],
+    ids=["no yaml", "a list", "a key twice", "code in a tag"],
+)
+def test_a_file_that_is_no_sweep_file_is_one_clear_line(text, message, tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text(text)
+    assert cli.main(["plan", str(tmp_path / "bad.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_a_sweep_that_is_not_there_names_those_that_are(capsys):
+    assert cli.main(["plan", "quikstart"]) == 2
+    assert "Did you mean quickstart?" in capsys.readouterr().err

@@ -1,0 +1,70 @@
+"""A very small network that fails, waits, diverges or kills its process when it is told to."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from zoombench.harness.contract import Method, Output, Zoom
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 4
+    sleep: float = 0.0  # seconds a training step
+    fail_at: int | None = None  # epoch, counted from 0
+    nan_at: int | None = None
+    kill_at: int | None = None  # SIGKILL to its own process, the first time only: a marker file remembers
+    marker: str = ""
+    out_of_memory_at: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"width is {self.width}: a network needs at least one channel")
+
+
+def skip(task):
+    return None if task.outputs <= 10 else f"tiny knows at most 10 classes, and the task has {task.outputs}"
+
+
+class Tiny(Method):
+    def __init__(self, config: Config, task) -> None:
+        super().__init__()
+        self.config, self.task, self.epoch = config, task, 0
+        self.network = nn.Sequential(
+            nn.Conv2d(3, config.width, 3, stride=2),
+            nn.BatchNorm2d(config.width),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(config.width * 16, task.outputs),
+        )
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        self.epoch = epoch
+        if epoch == self.config.fail_at:
+            raise RuntimeError("told to fail")
+        if epoch == self.config.out_of_memory_at:
+            raise MemoryError("told to run out of memory")
+        if epoch == self.config.kill_at and not os.path.exists(self.config.marker):
+            open(self.config.marker, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def forward(self, image, target=None) -> Output:
+        if self.training:
+            time.sleep(self.config.sleep)
+        prediction = self.network(image)
+        if self.training and self.epoch == self.config.nan_at:
+            prediction = prediction * torch.nan
+        line = torch.linspace(-1, 1, 8)
+        grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).expand(len(image), -1, -1, -1)
+        loss = None if target is None else self.task.loss(prediction, target)
+        return Output(prediction, loss, (Zoom(image, grid),))
+
+
+def build(config: Config, task, budget) -> Tiny:
+    return Tiny(config, task)
