@@ -4,6 +4,7 @@ Every figure shows the raw seeds beside estimate and 95% interval, labels its ma
 apart by colour alone.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -70,6 +71,15 @@ def scores(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
             look, s = styles[entry.method], entry.summary
             scale = cell.metric.scale
             axes.plot(scale * np.array(s.values), [row + 0.16] * s.n, "o", color=look.colour, alpha=0.55, ms=4, mew=0)
+            for place in range(int(s.failures.k)):  # a failed seed has no score: a cross at the edge
+                axes.plot(
+                    0.015 + 0.025 * place,
+                    row + 0.16,
+                    "x",
+                    color=look.colour,
+                    ms=5,
+                    transform=axes.get_yaxis_transform(),
+                )
             if s.mean is None:
                 continue
             if s.interval is not None:
@@ -218,12 +228,8 @@ def _panel(axes: "Axes", cell: Cell, styles: Mapping[str, Look], axis: str) -> N
     middle, reach = np.sqrt(low * high), max(np.sqrt(high / low) * 1.25, 2.0)
     axes.set_xlim(middle / reach, middle * reach)
     axes.margins(y=0.18)
-    front = [(getattr(cell.entry(name).cost, axis), cell.entry(name).summary.mean) for name in cell.front(axis)]
-    front = [(cost, mean) for cost, mean in front if cost > 0 and mean is not None]
-    if front:
-        x = [cost for cost, _ in front] + [middle * reach]
-        y = [scale * mean for _, mean in front] + [scale * front[-1][1]]
-        axes.step(x, y, where="post", color=INK, lw=1, alpha=0.55, ls=(0, (4, 2)), zorder=1)
+    x, y = _front(cell, axis, middle * reach)
+    axes.step(x, y, where="post", color=INK, lw=1, alpha=0.55, ls=(0, (4, 2)), zorder=1)
     subs = (1, 2, 5) if reach < 30 else (1,)
     axes.xaxis.set_major_locator(LogLocator(subs=subs))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
@@ -243,8 +249,25 @@ def _labels(axes: "Axes", cell: Cell, axis: str) -> None:
             ends = [(cost, scale * entry.summary.interval.low), (cost, scale * entry.summary.interval.high)]
             (x0, y0), (x1, y1) = axes.transData.transform(ends)
             bars.append(Bbox.from_extents(x0 - 2, min(y0, y1), x1 + 2, max(y0, y1)))
+        if axis == "latency_ms_p50" and entry.cost.latency_interval is not None:
+            width = entry.cost.latency_interval
+            y = scale * (entry.summary.mean or 0.0)
+            (x0, y0), (x1, y1) = axes.transData.transform([(width.low, y), (width.high, y)])
+            bars.append(Bbox.from_extents(x0, y0 - 2, x1, y1 + 2))
+    x, y = _front(cell, axis, axes.get_xlim()[1])
+    corners = [(a, b) for i in range(len(x) - 1) for a, b in ((x[i], y[i]), (x[i + 1], y[i]), (x[i + 1], y[i + 1]))]
+    steps = axes.transData.transform(corners) if corners else []
+    for (x0, y0), (x1, y1) in itertools.pairwise(steps):
+        bars.append(Bbox.from_extents(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1))
     texts = [_clip(entry.method, 22) + ("" if entry.competes else " (bound)") for entry, _ in priced]
     label_points(axes, points, texts, obstacles=bars, ink=INK)
+
+
+def _front(cell: Cell, axis: str, edge: float) -> tuple[list[float], list[float]]:
+    points = [(getattr(cell.entry(name).cost, axis), cell.entry(name).summary.mean) for name in cell.front(axis)]
+    points = [(cost, cell.metric.scale * mean) for cost, mean in points if cost > 0 and mean is not None]
+    points += [(edge, points[-1][1])] if points else []
+    return [x for x, _ in points], [y for _, y in points]
 
 
 def _curve_ends(axes: "Axes", part: pd.DataFrame, styles: Mapping[str, Look]) -> None:

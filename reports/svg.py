@@ -53,7 +53,7 @@ def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=96)
+    figure = Figure(figsize=(width, height), dpi=72)  # the dpi of an SVG, so that pixels measure the same
     FigureCanvasAgg(figure)
     return figure
 
@@ -77,7 +77,8 @@ def to_svg(figure: "Figure", *, prefix: str, title: str, description: str) -> st
     text = re.sub(r"<defs>\s*<style[^>]*>\s*</style>\s*</defs>", "", text)
     head = re.search(r"<svg[^>]*>", text)
     view = re.search(r'viewBox="([^"]*)"', text)
-    assert head is not None and view is not None, "matplotlib wrote no svg head"
+    assert head is not None, "matplotlib wrote no svg head"
+    assert view is not None, "matplotlib wrote no viewBox"
     opening = (
         f'<svg class="plot" role="img" aria-labelledby="{prefix}-title {prefix}-desc" viewBox="{view.group(1)}" '
         f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '

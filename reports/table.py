@@ -141,10 +141,8 @@ def read(path: Path) -> pd.DataFrame:
     if not file.is_file():
         raise TableError(f"no results table at {file}. Write one with `zoombench report` first.")
     try:
-        if file.suffix == ".csv":
-            raw = pd.read_csv(file, dtype=str, keep_default_na=False)
-        else:
-            raw = pd.read_parquet(file)
+        csv = file.suffix == ".csv"
+        raw = pd.read_csv(file, dtype=str, keep_default_na=False) if csv else pd.read_parquet(file)
     except (ValueError, OSError) as error:  # what pandas and pyarrow raise for a file they cannot parse
         raise TableError(f"{file} cannot be read as a results table: {_first_line(error)}. Write it again.") from error
     return from_rows({str(name): cell for name, cell in row.items()} for row in raw.to_dict("records"))
