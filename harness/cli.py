@@ -329,6 +329,8 @@ def _report(sweep: Sweep, ledger: Ledger) -> Path:
     """Write table and page; the folder also keeps the resolved sweep file."""
     import importlib.metadata
 
+    import pandas as pd
+
     from ..reports import page, table
     from . import tracking
     from .execution import git_commit
@@ -346,7 +348,7 @@ def _report(sweep: Sweep, ledger: Ledger) -> Path:
         commit=commit,
         looks=results.looks(sweep, ledger),
         tracebacks=results.tracebacks(sweep, ledger),
-        curves=table.curves_from_rows(results.curves(sweep, ledger)),
+        curves=pd.DataFrame(results.curves(sweep, ledger)),
         margins=sweep.file.margins,
     )
     rows = results.rows(sweep, ledger, run_ids=tracking.run_ids(sweep.runnable, ledger))

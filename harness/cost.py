@@ -135,11 +135,11 @@ def peak_of_training_step(
     return float(sum(tensor.numel() * tensor.element_size() for tensor in resident) + peak)
 
 
-class _Tally(TorchDispatchMode):
+class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Output elements of every operation that computes, by operation."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.elements: Counter[Any] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -165,12 +165,12 @@ def _grid_sample_flops(image: Any, grid: Any, *args: Any, out_shape: Any = None,
 
 def _resize_flops(image: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
     """Bilinear: 4 multiply-adds for each output element."""
-    return 8 * math.prod(out_shape)
+    return int(8 * math.prod(out_shape))
 
 
 def _area_flops(image: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
     """Average: each input element is added once, each output element divided once."""
-    return math.prod(image) + math.prod(out_shape)
+    return int(math.prod(image) + math.prod(out_shape))
 
 
 _aten = torch.ops.aten

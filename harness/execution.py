@@ -54,7 +54,7 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
                 line = score._asdict() | {"time": now(), "attempt": attempt}
                 append_line(ledger.folder(spec.id) / "metrics.jsonl", line)
                 listen(line)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends this trial alone and becomes its row
         ledger.fail(
             spec.id,
             error_class=type(error).__name__,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -209,7 +209,7 @@ def _choose(kind: Kind, label: str, entry: dict[str, Any] | None, lines: Lines) 
     try:
         config = declared.resolve(settings)
     except ValidationError as error:
-        known = [*declared.config.__dataclass_fields__]
+        known = [one.name for one in fields(declared.config)]
         raise lines.error((section, label, *error.errors()[0]["loc"]), explain(error, known)) from error
     return Choice(label=label, name=name, config=config, version=declared.version, fingerprint=declared.fingerprint)
 

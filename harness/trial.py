@@ -273,7 +273,8 @@ class _Trial:
         nn.utils.clip_grad_norm_(self.method.parameters(), self.spec.training.clip)
         self.optimizer.step()
         self.schedule.step()
-        return loss.detach()
+        detached: Tensor = loss.detach()
+        return detached
 
     @torch.no_grad()
     def _judge(self, split: str) -> tuple[dict[str, Tensor], tuple[dict[str, Tensor], Tensor, Output]]:

@@ -61,7 +61,9 @@ def test_the_harness_names_no_method_and_no_dataset():
 
 def loads(code: str, module: str) -> bool:
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys; {code}; sys.exit(7 if {module!r} in sys.modules else 0)"], check=False, cwd="/"
+        [sys.executable, "-c", f"import sys; {code}; sys.exit(7 if {module!r} in sys.modules else 0)"],
+        check=False,
+        cwd="/",
     )
     assert done.returncode in (0, 7), code
     return done.returncode == 7
