@@ -3,6 +3,9 @@
 Jaderberg, Simonyan, Zisserman and Kavukcuoglu, "Spatial Transformer Networks", NIPS 2015; as a baseline in Recasens et
 al. 2018 with a localization network like the sampler's saliency network. That paper does not say how features become
 six numbers; here they keep their places (flattened, not pooled), because a mean over places forgets where things are.
+
+It learns only where its first view, the whole image with pixels skipped, already shows something: not at 16 px of the
+default cluttered digits, where it stays at 0.11 to 0.16, but at 24 and 32 px.
 """
 
 from dataclasses import dataclass
@@ -23,8 +26,10 @@ class Config:
     """Localization network."""
 
     cells: int = 8  # side of the feature map that is flattened; a larger overview is max-pooled to it
-    hidden: int = 32  # as in the paper's digit experiments
-    learning_rate_multiplier: float = 1.0  # of the localization network
+    hidden: int = 32  # ours; the paper's networks for digits are as small
+    # Of the localization network; ours. At 1, where the first view tells little (16 px of cluttered digits), the affine
+    # wanders off: after 250 steps 99% of the grid lay outside the image, from where no gradient comes back.
+    learning_rate_multiplier: float = 0.1
 
     def __post_init__(self) -> None:
         """Raise ValueError for settings that make no network."""
