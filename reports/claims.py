@@ -139,9 +139,9 @@ def cells(table: pd.DataFrame, reference: str, margins: Mapping[str, float] | No
     names = sorted(table["method"].unique())
     if reference not in names:
         raise TableError(f"found no trial of the reference {reference!r}, expected one of: {', '.join(names)}.")
-    for metric, margin in (margins or {}).items():
-        if not (np.isfinite(margin) and margin > 0):
-            raise TableError(f"found margin {margin} for {metric}, expected a positive number in the metric's unit.")
+    for name, limit in (margins or {}).items():
+        if not (np.isfinite(limit) and limit > 0):
+            raise TableError(f"found margin {limit} for {name}, expected a positive number in the metric's unit.")
     m = family_size(table, reference)
     drafts = [
         (str(dataset), str(budget), metric, group[group["metric"].isna() | (group["metric"] == metric.name)])
@@ -276,7 +276,7 @@ def _n_test(rows: pd.DataFrame) -> int | None:
 
 
 def _finite(column: "pd.Series") -> FloatArray:
-    values = column.to_numpy(dtype=float, na_value=np.nan)
+    values: FloatArray = column.to_numpy(dtype=float, na_value=np.nan)
     return values[np.isfinite(values)]
 
 

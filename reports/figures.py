@@ -70,7 +70,7 @@ def scores(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
         for row, entry in enumerate(entries):
             look, s = styles[entry.method], entry.summary
             scale = cell.metric.scale
-            axes.plot(scale * np.array(s.values), [row + 0.16] * s.n, "o", color=look.colour, alpha=0.55, ms=4, mew=0)
+            axes.plot(scale * np.array(s.values), [row + 0.16] * s.n, "o", color=look.colour, alpha=0.75, ms=4, mew=0)
             for place in range(int(s.failures.k)):  # a failed seed has no score: a cross at the edge
                 axes.plot(
                     0.015 + 0.025 * place,
@@ -114,14 +114,14 @@ def forest(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
         for row, claim in enumerate(claims):
             c, look = claim.comparison, styles[claim.method]
             dots = scale * np.array(c.differences)
-            axes.plot(dots, [row + 0.16] * c.complete, "o", color=look.colour, alpha=0.55, ms=4, mew=0)
+            axes.plot(dots, [row + 0.16] * c.complete, "o", color=look.colour, alpha=0.75, ms=4, mew=0)
             if c.interval is not None:
                 axes.plot([scale * c.interval.low, scale * c.interval.high], [row - 0.1] * 2, color=look.colour, lw=1.8)
             if c.effect is not None and c.complete > 2:
                 axes.plot(scale * c.effect, row - 0.1, look.marker, color=look.colour, mfc=look.face, ms=7)
             shown = c.effect if c.complete > 2 else None
             texts = (
-                f"{metric.difference(shown)} {metric.differences(c.interval)}",
+                f"{metric.difference(shown)} {metric.differences(c.interval)}" if shown is not None else "–",
                 p_value(claim.p_holm),
                 f"{c.complete}" + (f" (+{c.failed} failed)" if c.failed else ""),
             )
@@ -254,11 +254,11 @@ def _labels(axes: "Axes", cell: Cell, axis: str) -> None:
             y = scale * (entry.summary.mean or 0.0)
             (x0, y0), (x1, y1) = axes.transData.transform([(width.low, y), (width.high, y)])
             bars.append(Bbox.from_extents(x0, y0 - 2, x1, y1 + 2))
-    x, y = _front(cell, axis, axes.get_xlim()[1])
-    corners = [(a, b) for i in range(len(x) - 1) for a, b in ((x[i], y[i]), (x[i + 1], y[i]), (x[i + 1], y[i + 1]))]
-    steps = axes.transData.transform(corners) if corners else []
-    for (x0, y0), (x1, y1) in itertools.pairwise(steps):
-        bars.append(Bbox.from_extents(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1))
+    xs, ys = _front(cell, axis, axes.get_xlim()[1])
+    for place in range(len(xs) - 1):
+        corners = [(xs[place], ys[place]), (xs[place + 1], ys[place]), (xs[place + 1], ys[place + 1])]
+        for (x0, y0), (x1, y1) in itertools.pairwise(axes.transData.transform(corners)):
+            bars.append(Bbox.from_extents(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1))
     texts = [_clip(entry.method, 22) + ("" if entry.competes else " (bound)") for entry, _ in priced]
     label_points(axes, points, texts, obstacles=bars, ink=INK)
 

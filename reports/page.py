@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from . import figures, table as results
-from .claims import Cell, Claim, Entry, cells, family_size
+from . import figures
+from . import table as results
+from .claims import Cell, Claim, cells, family_size
 from .pictures import collect
 from .wording import SCOPE, p_value, plural, share
 
@@ -29,7 +30,7 @@ class About:
     """What the trials ran on: python, torch, ray, …"""
     commit: str
     looks: Mapping[str, Path] = field(default_factory=dict)
-    """trial_id to a folder with N-image.png, N-saliency.png, N-grid.png, N-resampled.png and perhaps N.txt, a caption."""
+    """trial_id to a folder with N-image.png, N-saliency.png, N-grid.png, N-resampled.png; perhaps N.txt, a caption."""
     tracebacks: Mapping[str, str] = field(default_factory=dict)
     """trial_id to the traceback of a failed trial."""
     curves: pd.DataFrame | None = None
@@ -42,7 +43,8 @@ def render(table: pd.DataFrame, about: About) -> str:
     """The page as HTML. Raises TableError if the table breaks a rule or lacks the reference method."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    table = results.from_rows(table.to_dict("records"))  # its own order, whatever order came in
+    results.check(table)
+    table = results.ordered(table)
     found = cells(table, about.reference, about.margins)
     shown, notes = collect(table, about.looks)
     environment = Environment(
@@ -137,24 +139,25 @@ def cost_ratio(cell: Cell, method: str) -> str:
 
 
 def _cautions(table: pd.DataFrame, found: tuple[Cell, ...]) -> list[str]:
-    cautions = []
-    for cell in found:
-        for claim in cell.claims:
-            if claim.comparison.depends_on_failures:
-                cautions.append(
-                    f"Conclusion depends on failures: {claim.method} against {cell.reference} on {cell.title}. Counting "
-                    "failures as losses and leaving them out point in opposite directions."
-                )
-        failing = [entry for entry in cell.entries if entry.summary.failures.k]
-        cautions += [
-            f"{entry.method} failed on {cell.title} in {share(entry.summary.failures)} trials; its mean is given convergence."
-            for entry in failing
-        ]
+    cautions = [
+        f"Conclusion depends on failures: {claim.method} against {cell.reference} on {cell.title}. Counting "
+        "failures as losses and leaving them out point in opposite directions."
+        for cell in found
+        for claim in cell.claims
+        if claim.comparison.depends_on_failures
+    ]
+    cautions += [
+        f"{entry.method} failed on {cell.title} in {share(entry.summary.failures)} trials; "
+        "its mean is given convergence."
+        for cell in found
+        for entry in cell.entries
+        if entry.summary.failures.k
+    ]
     sizes = [claim.comparison.complete for cell in found for claim in cell.claims if claim.competes]
     if sizes and min(sizes) < 6:
         cautions.append(
-            f"Some comparisons have {min(sizes)} complete {plural(min(sizes), 'pair')}. Below six, no distribution-free "
-            "test can reach .05, so the claims rest on the t test."
+            f"Some comparisons have {min(sizes)} complete {plural(min(sizes), 'pair')}. Below six, no "
+            "distribution-free test can reach .05, so the claims rest on the t test."
         )
     lost = int(table["error_class"].isin(results.INFRASTRUCTURE).sum())
     if lost:
@@ -184,13 +187,10 @@ def _not_done(table: pd.DataFrame, about: About) -> list[dict[str, str]]:
     names = ["status", "method", "dataset", "budget", "seed", "error_class", "reason", "trial_id"]
     rows = table.loc[table["status"] != "done", names].sort_values(names[:5], kind="stable")
     listed = [
-        {name: "" if pd.isna(cell) else str(cell) for name, cell in row.items()} for row in rows.to_dict("records")
+        {str(name): "" if pd.isna(cell) else str(cell) for name, cell in row.items()} for row in rows.to_dict("records")
     ]
     return [{**row, "traceback": about.tracebacks.get(row["trial_id"], "")} for row in listed]
 
 
 def _number(value: float | None, pattern: str = "{:.3g}") -> str:
     return "–" if value is None else pattern.format(value)
-
-
-__all__ = ["About", "Entry", "cost_ratio", "render", "write"]

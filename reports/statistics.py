@@ -201,7 +201,7 @@ def compare(
     ties = len(seeds) - wins - losses
     n = len(differences)
     varies = n >= 2 and bool(np.ptp(differences) > 0)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if n >= 3 and not varies and differences[0] != 0:
         notes = (f"all {n} differences are the same, so the t test has no spread to judge by",)
     return Comparison(

@@ -1,4 +1,4 @@
-"""A matplotlib figure as inline SVG: the same bytes each time, ids unique on the page, colours that follow the theme."""
+"""A matplotlib figure as inline SVG: the same bytes each time, unique ids, colours that follow the theme."""
 
 import io
 import re
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 INK = "#010203"
 """Drawn in this, shown in the page's own text colour: near-black on light, near-white on dark."""
 FONT = "DejaVu Sans"
-SETTINGS = {
+SETTINGS: Any = {
     "svg.fonttype": "none",  # text stays text: searchable, a tenth of the bytes; Verdana has the same widths
     "svg.hashsalt": "zoombench",
     "text.parse_math": False,  # a method's name may hold a dollar sign

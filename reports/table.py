@@ -79,7 +79,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         )
     table = pd.DataFrame({c.name: _typed([row.get(c.name) for row in listed], c) for c in COLUMNS})
     check(table)
-    return _ordered(table)
+    return ordered(table)
 
 
 def check(table: pd.DataFrame) -> None:
@@ -126,10 +126,10 @@ def write(table: pd.DataFrame, folder: Path) -> None:
     The same rows give the same bytes, in whatever order they come. Raises TableError if the table breaks a rule.
     """
     check(table)
-    ordered = _ordered(table)
+    rows = ordered(table)
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / "results.parquet", lambda path: ordered.to_parquet(path, index=False))
-    replace_file(folder / "results.csv", lambda path: ordered.to_csv(path, index=False, lineterminator="\n"))
+    replace_file(folder / "results.parquet", lambda path: rows.to_parquet(path, index=False))
+    replace_file(folder / "results.csv", lambda path: rows.to_csv(path, index=False, lineterminator="\n"))
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -197,7 +197,8 @@ def _absent(cell: Any) -> bool:
     return empty or cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell))
 
 
-def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+def ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """The table in its one order: data set, budget, method, seed, metric."""
     return table.sort_values(list(ORDER), kind="stable", ignore_index=True)
 
 
