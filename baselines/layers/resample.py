@@ -46,20 +46,19 @@ def identity_grid(height: int, width: int, *, dtype: torch.dtype = torch.float32
 
 
 def box_grid(
-    boxes: Float[Tensor, "batch 4"], *, image_hw: tuple[int, int], size: int
-) -> Float[Tensor, "batch size size 2"]:
-    """The grid that crops a box: size x size pixels of equal area fill it.
+    boxes: Float[Tensor, "batch 4"], *, image_hw: tuple[int, int], size: tuple[int, int]
+) -> Float[Tensor, "batch height width 2"]:
+    """The grid that crops a box: pixels of equal area, as many as size (height, width) says, fill it.
 
     Boxes are x0, y0, x1, y1 in pixel edges: (0, 0, width, height) is the whole image.
-    Law: the whole of a size x size image gives the identity grid.
+    Law: the whole of an image of that size gives the identity grid.
     """
-    height, width = image_hw
-    steps = (torch.arange(size, device=boxes.device, dtype=boxes.dtype) + 0.5) / size
     x0, y0, x1, y1 = boxes[:, None].unbind(dim=-1)
+    down, across = ((torch.arange(n, device=boxes.device, dtype=boxes.dtype) + 0.5) / n for n in size)
     # A pixel's centre lies half a pixel right of its left edge; the centres of the corner pixels are -1 and 1.
-    x = (x0 + (x1 - x0) * steps - 0.5) * 2 / (width - 1) - 1
-    y = (y0 + (y1 - y0) * steps - 0.5) * 2 / (height - 1) - 1
-    return torch.stack((x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)), dim=-1)
+    x = (x0 + (x1 - x0) * across - 0.5) * 2 / (image_hw[1] - 1) - 1
+    y = (y0 + (y1 - y0) * down - 0.5) * 2 / (image_hw[0] - 1) - 1
+    return torch.stack((x[:, None, :].expand(-1, size[0], -1), y[:, :, None].expand(-1, -1, size[1])), dim=-1)
 
 
 def _area_weights(pixels: int, size: int, *, like: Tensor) -> Float[Tensor, "size pixels"]:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from zoombench.baselines import oracle_crop, saliency_sampler, spatial_transformer, uniform
 from zoombench.baselines.layers.resample import identity_grid, overview
 from zoombench.harness.budget import Budget
@@ -64,10 +65,11 @@ def test_an_image_need_not_be_square() -> None:
         assert module.build(module.Config(), TASK, BUDGET)(wide).prediction.shape == (2, 10)
 
 
-def test_the_oracle_cuts_the_smallest_box_around_all_boxes(image: torch.Tensor) -> None:
-    boxes = torch.tensor([[[4.0, 9.0, 8.0, 21.0], [10.0, 13.0, 16.0, 17.0]]]).expand(4, -1, -1)
+def test_the_oracle_puts_the_boxes_side_by_side(image: torch.Tensor) -> None:
+    boxes = torch.tensor([[[4.0, 9.0, 10.0, 21.0], [30.0, 13.0, 36.0, 25.0]]]).expand(4, -1, -1)
     (zoom,) = oracle_crop.build(oracle_crop.Config(), TASK, BUDGET)(image, boxes).zooms
-    torch.testing.assert_close(zoom.resampled, image[:, :, 9:21, 4:16], rtol=0, atol=1e-5)
+    both = torch.cat((image[:, :, 9:21, 4:10], image[:, :, 13:25, 30:36]), dim=3)
+    torch.testing.assert_close(zoom.resampled, both, rtol=0, atol=1e-5)
 
 
 def test_the_oracles_margin_is_a_share_of_the_box(image: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from zoombench.baselines.layers.resample import box_grid, identity_grid, overview, resample
 
 
@@ -64,12 +65,18 @@ def test_an_overview_is_exact_under_autocast(image: torch.Tensor) -> None:
 
 
 def test_a_box_around_the_whole_image_gives_the_identity_grid() -> None:
-    grid = box_grid(torch.tensor([[0.0, 0.0, 16.0, 16.0]]), image_hw=(16, 16), size=16)
+    grid = box_grid(torch.tensor([[0.0, 0.0, 16.0, 16.0]]), image_hw=(16, 16), size=(16, 16))
     torch.testing.assert_close(grid[0], identity_grid(16, 16))
 
 
 def test_a_box_of_the_views_size_is_cut_out_pixel_by_pixel(image: torch.Tensor) -> None:
     boxes = torch.tensor([[3.0, 2.0, 10.0, 9.0], [12.0, 5.0, 19.0, 12.0]])
-    crops = resample(image, box_grid(boxes, image_hw=(12, 20), size=7))
+    crops = resample(image, box_grid(boxes, image_hw=(12, 20), size=(7, 7)))
     torch.testing.assert_close(crops[0], image[0, :, 2:9, 3:10], rtol=0, atol=1e-5)
     torch.testing.assert_close(crops[1], image[1, :, 5:12, 12:19], rtol=0, atol=1e-5)
+
+
+def test_a_box_may_be_cut_into_a_rectangle(image: torch.Tensor) -> None:
+    box = torch.tensor([[3.0, 2.0, 8.0, 9.0]]).expand(2, -1)
+    crops = resample(image, box_grid(box, image_hw=(12, 20), size=(7, 5)))
+    torch.testing.assert_close(crops, image[:, :, 2:9, 3:8], rtol=0, atol=1e-5)
