@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+
 from zoombench.baselines.layers.attraction import SIGMA, Attraction, Border, attract, kernel_matrices
 from zoombench.baselines.layers.resample import identity_grid
 from zoombench.harness.errors import ShapeError

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import default_collate
+
 from zoombench.harness import lookup
 from zoombench.harness.budget import Budget
 from zoombench.harness.contract import Method, Output

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from sklearn.datasets import load_digits
+
 from zoombench.datasets.cluttered_digits import SPLITS, Config, build, pair_class, task
 
 SMALL = Config(canvas=64, train_examples=600, validation_examples=200, test_examples=400)

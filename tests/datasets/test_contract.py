@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+
 from zoombench.harness import lookup
 
 SPLITS = ("train", "validation", "test")

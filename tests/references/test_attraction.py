@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+
 from zoombench.baselines.layers.attraction import Border, attract, kernel_matrices
 
 
