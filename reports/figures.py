@@ -183,7 +183,7 @@ def curves(frame: pd.DataFrame, cell: Cell, styles: Mapping[str, Look], *, prefi
     import seaborn as sns
 
     with style():
-        figure = new_figure(5.4 * len(kinds) + 0.2, 3.6)
+        figure = new_figure(5.4 * len(kinds) + 0.2, max(3.6, 1.1 + 0.19 * rows["method"].nunique()))
         panels = []
         for place, (metric, split) in enumerate(kinds):
             axes = figure.add_subplot(1, len(kinds), place + 1)
@@ -199,7 +199,7 @@ def curves(frame: pd.DataFrame, cell: Cell, styles: Mapping[str, Look], *, prefi
             axes.set_ylabel(cell.metric.axis if metric == cell.metric.name else metric)
             axes.set_title(f"{split} {metric}")
             panels.append((axes, part))
-        figure.tight_layout(w_pad=12, rect=(0, 0, 0.86 if len(kinds) == 1 else 0.9, 1))
+        figure.tight_layout(w_pad=15, rect=(0, 0, 1 - 1.6 / figure.get_figwidth(), 1))  # room for labels on the right
         for axes, part in panels:
             _curve_ends(axes, part, styles)
         return to_svg(
@@ -276,9 +276,9 @@ def _curve_ends(axes: "Axes", part: pd.DataFrame, styles: Mapping[str, Look]) ->
         last = rows["epoch"].max()
         ends.append((str(name), float(last), float(rows.loc[rows["epoch"] == last, "value"].mean())))
     low, high = axes.get_ylim()
-    gap = (high - low) * 0.075
+    gap = (high - low) * min(0.075, 1 / max(len(ends) - 1, 1))
     edge = axes.get_xlim()[1]
-    for (name, x, y), height in zip(ends, spread([end[2] for end in ends], gap), strict=True):
+    for (name, x, y), height in zip(ends, spread([end[2] for end in ends], gap, low=low, high=high), strict=True):
         axes.plot([x, edge], [y, height], color=styles[name].colour, lw=0.8, alpha=0.7, clip_on=False)
         axes.plot(x, y, styles[name].marker, color=styles[name].colour, mfc=styles[name].face, ms=5)
         axes.text(edge, height, " " + _clip(name, 18), va="center", color=INK)

@@ -13,22 +13,24 @@ if TYPE_CHECKING:
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
-def spread(positions: Sequence[float], gap: float) -> list[float]:
+def spread(positions: Sequence[float], gap: float, *, low: float = -np.inf, high: float = np.inf) -> list[float]:
     """Move positions on a line as little as needed for all to be at least `gap` apart, in their own order.
 
-    Neighbours that are too close become a block around their mean, until no two blocks touch.
+    Neighbours that are too close become a block around their mean, until no two blocks touch. Nothing leaves the
+    range from low to high, as long as everything has room in it.
     """
     order = sorted(range(len(positions)), key=lambda i: positions[i])
     blocks: list[tuple[float, list[int]]] = []  # centre, members
     for i in order:
-        blocks.append((positions[i], [i]))
+        blocks.append((min(max(positions[i], low), high), [i]))
         while len(blocks) > 1:
-            (low, first), (high, second) = blocks[-2:]
-            if high - low >= gap * (len(first) + len(second)) / 2 - 1e-9:
+            (below, first), (above, second) = blocks[-2:]
+            if above - below >= gap * (len(first) + len(second)) / 2 - 1e-9:
                 break
             members = first + second
-            centre = (low * len(first) + high * len(second)) / len(members)
-            blocks[-2:] = [(centre, members)]
+            centre = (below * len(first) + above * len(second)) / len(members)
+            half = gap * (len(members) - 1) / 2
+            blocks[-2:] = [(max(min(centre, high - half), low + half), members)]
     placed = [0.0] * len(positions)
     for centre, members in blocks:
         for rank, i in enumerate(members):

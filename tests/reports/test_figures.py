@@ -38,6 +38,11 @@ def test_spread_keeps_the_gap_and_the_order(positions, gap):
     assert (steps >= gap - 1e-6).all()
 
 
+def test_spread_stays_in_its_range_while_there_is_room():
+    placed = spread([9.9, 9.8, 10.0, 0.1], 1.0, low=0.0, high=10.0)
+    assert placed == pytest.approx([9.0, 8.0, 10.0, 0.1])
+
+
 def test_spread_leaves_alone_what_is_far_apart():
     assert spread([1.0, 9.0, 5.0], 2.0) == [1.0, 9.0, 5.0]
 
@@ -70,6 +75,11 @@ def test_a_figure_uses_the_page_ink_and_its_own_ids(made):
     assert INK not in svg
     assert 'id="' in svg
     assert all(part.startswith("mine-") for part in svg.split('id="')[1:])
+
+
+def test_a_name_with_many_decimals_keeps_them(made):
+    found = cells(from_rows([made.row("uniform"), made.row("lr 0.12345", value=0.6)]), "uniform")
+    assert ">lr 0.12345<" in figures.scores(found[0], figures.looks(found), prefix="a")
 
 
 def test_an_upper_bound_is_hollow_and_the_rest_differ_by_marker(made):
