@@ -1,7 +1,7 @@
 """Table in, one HTML file out: it opens from disk with no network, and the same input gives the same bytes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ def render(table: pd.DataFrame, about: About) -> str:
 
     results.check(table)
     table = results.ordered(table)
+    if about.curves is not None and about.curves.empty:  # nothing has trained yet, and such a frame has no columns
+        about = replace(about, curves=None)
     found = cells(table, about.reference, about.margins)
     shown, notes = collect(table, about.looks)
     environment = Environment(

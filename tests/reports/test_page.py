@@ -193,6 +193,11 @@ def test_a_name_in_another_script_is_no_obstacle(made):
     assert "視線" in render(from_rows(rows), about())
 
 
+def test_an_empty_frame_of_curves_is_no_curves(made):
+    page = render(from_rows([made.row(value=None, status="missing")]), about(curves=pd.DataFrame([])))
+    assert "No learning curves were given." in page
+
+
 def test_a_declared_margin_is_printed(made):
     page = render(from_rows(made.sweep()), about(margins={"accuracy": 0.02}))
     assert "The grey band is the declared margin of ±2.00 points" in page
