@@ -59,7 +59,7 @@ class Declaration:
     competes: bool
     version: int
     fingerprint: str
-    """Hash of the file's code, without comments and docstrings."""
+    """Hash of the code of the file and of what it imports from its own folder, without comments and docstrings."""
     skip: Callable[[Task], str | None]
     task: Callable[[Any], Task] | None
     """Only a dataset has one."""
@@ -142,7 +142,7 @@ def declaration(kind: Kind, name: str) -> Declaration:
         inputs=tuple(getattr(declared, "INPUTS", ("image",))),
         competes=bool(getattr(declared, "COMPETES", True)),
         version=int(getattr(declared, "VERSION", 1)),
-        fingerprint=_fingerprint(tree),
+        fingerprint=_fingerprint(path),
         skip=getattr(declared, "skip", lambda task: None),
         task=task,
     )
@@ -157,11 +157,16 @@ def explain(error: ValidationError, known: Iterable[str]) -> str:
         return f"unknown key {key!r}.{closest(key, names)} Known: {', '.join(names) or 'none'}."
     if first["type"] == "missing":
         return f"key {first['loc'][-1]!r} is missing."
-    found = first["input"]
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    key = ".".join(str(part) for part in first["loc"])
-    expected = f"expected {message}" if first["msg"].startswith("Input should be ") else message
-    return f"{key + ': ' if key else ''}{expected}, found {found!r}."
+    message = first["msg"].removeprefix("Value error, ")
+    if not message.startswith("Input should be "):
+        return f"{message}."  # the file's own words, which say what was found
+    same = [  # a field of several types has one complaint for each
+        one["msg"].removeprefix("Input should be ")
+        for one in error.errors()
+        if one["loc"][:-1] == first["loc"][:-1] and one["input"] is first["input"]
+    ]
+    expected = " or ".join(dict.fromkeys(same))
+    return f"expected {expected}, found {first['input']!r}."
 
 
 def _execute(tree: ast.Module, *, kind: Kind, name: str, path: Path) -> ModuleType:
@@ -192,12 +197,27 @@ def _is_literal(node: ast.expr) -> bool:
     return True
 
 
-def _fingerprint(tree: ast.Module) -> str:
-    """Sixteen hex digits that change with the code and not with comments or docstrings."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [  # type: ignore[attr-defined]
-                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
-            ]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+def _fingerprint(path: Path) -> str:
+    """Sixteen hex digits that change with the code of a file or of what it shares with its neighbours.
+
+    Comments and docstrings do not count; `from .layers.x import y` is followed, into the file's own folder only.
+    """
+    seen: dict[Path, str] = {}
+    unread = [path]
+    while unread:
+        one = unread.pop()
+        if one in seen:
+            continue
+        tree = ast.parse(one.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level and node.module:
+                neighbour = one.parents[node.level - 1].joinpath(*node.module.split(".")).with_suffix(".py")
+                if neighbour.is_relative_to(path.parent) and neighbour.is_file():
+                    unread.append(neighbour)
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [  # type: ignore[attr-defined]
+                    s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+                ]
+        seen[one] = ast.dump(tree)
+    return hashlib.sha256("\n".join(seen[one] for one in sorted(seen)).encode()).hexdigest()[:16]

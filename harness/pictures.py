@@ -14,7 +14,7 @@ from .contract import Zoom
 SIDE = 256
 """Longer side of a picture in pixels, at most, so that a report stays small."""
 GRID_LINES = 17
-"""Lines of the sampling grid that are drawn, in each direction, at most."""
+"""Lines of the sampling grid that are drawn, in each direction, at most; fewer where they would touch."""
 
 
 def write(image: Tensor, zooms: Sequence[Zoom], folder: Path, *, count: int) -> None:
@@ -36,15 +36,16 @@ def write(image: Tensor, zooms: Sequence[Zoom], folder: Path, *, count: int) -> 
 
 def draw_grid(picture: Image.Image, grid: np.ndarray) -> Image.Image:
     """The image with the lines of a sampling grid (rows, columns, 2) over it, (x, y) in [-1, 1]."""
-    scale = 2 if max(picture.size) <= SIDE // 2 else 1
+    scale = max(1, SIDE // max(picture.size))
     drawn = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
     pen = ImageDraw.Draw(drawn)
     xy = (grid + 1) / 2 * (np.array(drawn.size) - 1)
-    rows = np.unique(np.linspace(0, len(xy) - 1, GRID_LINES).round().astype(int))
-    columns = np.unique(np.linspace(0, xy.shape[1] - 1, GRID_LINES).round().astype(int))
-    lines = [xy[row] for row in rows] + [xy[:, column] for column in columns]
-    for line in lines:
-        pen.line([(float(x), float(y)) for x, y in line], fill=(255, 140, 0), width=1)
+    extent = float(np.ptp(xy, axis=(0, 1)).min())
+    count = int(min(GRID_LINES, max(2, extent // 8)))
+    rows = np.unique(np.linspace(0, len(xy) - 1, count).round().astype(int))
+    columns = np.unique(np.linspace(0, xy.shape[1] - 1, count).round().astype(int))
+    for line in [xy[row] for row in rows] + [xy[:, column] for column in columns]:
+        pen.line([(float(x), float(y)) for x, y in line], fill=(255, 140, 0), width=2)
     return drawn
 
 

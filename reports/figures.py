@@ -181,6 +181,7 @@ def curves(frame: pd.DataFrame, cell: Cell, styles: Mapping[str, Look], *, prefi
     if not kinds:
         return None
     import seaborn as sns
+    from matplotlib.ticker import MaxNLocator
 
     with style():
         figure = new_figure(5.4 * len(kinds) + 0.2, max(3.6, 1.1 + 0.19 * rows["method"].nunique()))
@@ -196,10 +197,13 @@ def curves(frame: pd.DataFrame, cell: Cell, styles: Mapping[str, Look], *, prefi
             sns.lineplot(**draw, units="seed", estimator=None, lw=0.7, alpha=0.4, legend=False)
             sns.lineplot(**draw, estimator="mean", errorbar=None, lw=2, legend=False)
             axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylabel(cell.metric.axis if metric == cell.metric.name else metric)
             axes.set_title(f"{split} {metric}")
             panels.append((axes, part))
-        figure.tight_layout(w_pad=15, rect=(0, 0, 1 - 1.6 / figure.get_figwidth(), 1))  # room for labels on the right
+        figure.tight_layout(
+            w_pad=16.5, rect=(0, 0, 1 - 1.75 / figure.get_figwidth(), 1)
+        )  # room for labels on the right
         for axes, part in panels:
             _curve_ends(axes, part, styles)
         return to_svg(
@@ -281,7 +285,7 @@ def _curve_ends(axes: "Axes", part: pd.DataFrame, styles: Mapping[str, Look]) ->
     for (name, x, y), height in zip(ends, spread([end[2] for end in ends], gap, low=low, high=high), strict=True):
         axes.plot([x, edge], [y, height], color=styles[name].colour, lw=0.8, alpha=0.7, clip_on=False)
         axes.plot(x, y, styles[name].marker, color=styles[name].colour, mfc=styles[name].face, ms=5)
-        axes.text(edge, height, " " + _clip(name, 18), va="center", color=INK)
+        axes.text(edge, height, " " + _clip(name, 22), va="center", color=INK)
     axes.set_xlim(right=edge)
     axes.set_ylim(low, high)
 

@@ -48,7 +48,7 @@ def render(table: pd.DataFrame, about: About) -> str:
     if about.curves is not None and about.curves.empty:  # nothing has trained yet, and such a frame has no columns
         about = replace(about, curves=None)
     found = cells(table, about.reference, about.margins)
-    shown, notes = collect(table, about.looks)
+    shown, notes = collect(table, about.looks, about.reference)
     environment = Environment(
         loader=PackageLoader(__package__ or "zoombench.reports", "templates"),
         autoescape=True,

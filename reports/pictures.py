@@ -29,6 +29,8 @@ class Picture:
     """A data URI."""
     alternative: str
     kind: str
+    pixels: bool
+    """Whether its pixels are the thing to see, rather than lines drawn over it."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,22 @@ class Looked:
     """A caption, possibly empty, and its pictures."""
 
 
-def collect(table: pd.DataFrame, folders: Mapping[str, Path]) -> tuple[tuple[Looked, ...], tuple[str, ...]]:
-    """Pictures of the lowest finished seed of each method, data set and budget; and notes on what is left out."""
+def collect(
+    table: pd.DataFrame, folders: Mapping[str, Path], reference: str
+) -> tuple[tuple[Looked, ...], tuple[str, ...]]:
+    """Pictures of the lowest finished seed of each method, data set and budget; and notes on what is left out.
+
+    The reference comes first and methods that do not compete last.
+    """
     done = table[(table["status"] == "done") & table["trial_id"].isin(list(folders))]
     first = done.sort_values("seed").drop_duplicates(["dataset", "budget", "method"])
     shown, notes, spent = [], [], 0
-    for row in first.sort_values(["dataset", "budget", "method"]).to_dict("records"):
+    rank = [
+        (method != reference) + (not competes)
+        for method, competes in zip(first["method"], first["competes"], strict=True)
+    ]
+    first = first.assign(rank=rank)
+    for row in first.sort_values(["dataset", "budget", "rank", "method"]).to_dict("records"):
         folder = Path(folders[str(row["trial_id"])])
         name = f"{row['method']}, {row['dataset']}, {row['budget']}, seed {row['seed']}"
         examples = []
@@ -87,7 +99,9 @@ def _example(folder: Path, number: int, *, of: str, room: int) -> tuple[tuple[Pi
             return (), f"{of}: example {number} is left out, {path.name} is no PNG file.", 0
         spent += len(content)
         source = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
-        pictures.append(Picture(source, f"{words[0].upper()}{words[1:]}: {of}, example {number}", words))
+        pictures.append(
+            Picture(source, f"{words[0].upper()}{words[1:]}: {of}, example {number}", words, kind != "grid")
+        )
     if spent > room:
         return (), f"{of}: some examples are left out to keep the page small.", 0
     return tuple(pictures), "", spent

@@ -100,7 +100,7 @@ def judge(
 
     Without a declared margin nothing is ever equivalent or too small to matter.
     """
-    end = f"({SCOPE}; n = {comparison.n} paired {plural(comparison.n, 'seed')}; Holm p = {p_value(p_holm)}, m = {m})"
+    end = f"({SCOPE}; n = {comparison.n} paired {plural(comparison.n, 'seed')}; Holm {p_equals(p_holm)}, m = {m})"
     if comparison.failed:
         return _judge_failures(comparison, p_holm=p_holm, m=m, end=end)
     effect, interval = comparison.effect, comparison.interval
@@ -132,6 +132,12 @@ def p_value(p: float | None) -> str:
     if p < 0.001:
         return "<.001"
     return "1" if p >= 0.9995 else f"{p:.3f}".lstrip("0")
+
+
+def p_equals(p: float | None) -> str:
+    """A p-value in a sentence: p = .012, or p < .001."""
+    text = p_value(p)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
 
 
 def share(value: Share) -> str:

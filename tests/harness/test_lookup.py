@@ -52,6 +52,16 @@ def test_comments_and_docstrings_do_not_change_a_fingerprint(folder):
     assert prints[0] == prints[1] != prints[2]
 
 
+def test_a_fingerprint_covers_what_the_file_shares_with_its_neighbours(folder):
+    (folder / "layers").mkdir()
+    (folder / "layers" / "kernel.py").write_text("SIGMA = 1\n")
+    (folder / "mine.py").write_text("from .layers.kernel import SIGMA\n" + GOOD)
+    before = lookup.declaration("method", "mine").fingerprint
+    (folder / "layers" / "kernel.py").write_text("SIGMA = 2\n")
+    lookup.declaration.cache_clear()
+    assert lookup.declaration("method", "mine").fingerprint != before
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -26,11 +26,15 @@ MISTAKES = {
     ),
     "wrong type": (
         {"methods": {"tiny": {"width": "wide"}}},
-        "methods.tiny.width: width: expected a valid integer, found 'wide'.",
+        "methods.tiny.width: expected a valid integer, found 'wide'.",
     ),
     "wrong type in a budget": (
         {"budgets": {"b": BUDGET | {"epochs": "ten"}}},
-        "budgets.b.epochs: budgets.b.epochs: expected a valid integer, found 'ten'.",
+        "budgets.b.epochs: expected a valid integer, found 'ten'.",
+    ),
+    "none of several types": (
+        {"methods": {"saliency_sampler": {"sigma": "papper"}}},
+        "methods.saliency_sampler.sigma: expected 'code' or 'paper' or a valid number, found 'papper'.",
     ),
     "a setting the method refuses": (
         {"methods": {"tiny": {"width": 0}}},

@@ -205,7 +205,7 @@ def test_a_worker_that_is_killed_goes_on_in_the_next_wave(sweep_file, zoombench,
 
 
 def test_a_worker_that_is_killed_every_time_becomes_a_failed_row(sweep_file, zoombench, results):
-    path = sweep_file(methods={"killed": {"method": "tiny", "kill_at": 1, "marker": "/dev/null/never"}})
+    path = sweep_file(methods={"killed": {"method": "tiny", "kill_at": 1}})
     done = zoombench("run", path)
     assert done.returncode == 3, done.stdout + done.stderr
     failure = json.loads((results.folder(spec.load(path).trials[0].id) / "failed.json").read_text())

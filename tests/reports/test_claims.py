@@ -19,7 +19,7 @@ def test_a_clear_difference_is_better_and_says_scope_and_n(made):
     found = claim(made.pair(BETTER, BASE))
     assert found.verdict.word == "better"
     assert "better by 10.40 points, 95% interval [+8.98, +11.82]" in found.verdict.sentence
-    assert "new seeds, this data set; n = 5 paired seeds; Holm p = <.001, m = 1" in found.verdict.sentence
+    assert "new seeds, this data set; n = 5 paired seeds; Holm p < .001, m = 1" in found.verdict.sentence
 
 
 def test_lower_is_better_turns_the_verdict(made):

@@ -17,7 +17,7 @@ class Config:
     sleep: float = 0.0  # seconds a training step
     fail_at: int | None = None  # epoch, counted from 0
     nan_at: int | None = None
-    kill_at: int | None = None  # SIGKILL to its own process, the first time only: a marker file remembers
+    kill_at: int | None = None  # SIGKILL to its own process, the first time only where a marker file remembers
     marker: str = ""
     out_of_memory_at: int | None = None
 
@@ -51,7 +51,8 @@ class Tiny(Method):
         if epoch == self.config.out_of_memory_at:
             raise MemoryError("told to run out of memory")
         if epoch == self.config.kill_at and not os.path.exists(self.config.marker):
-            open(self.config.marker, "w").close()
+            if self.config.marker:
+                open(self.config.marker, "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
 
     def forward(self, image, target=None) -> Output:

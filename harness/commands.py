@@ -1,0 +1,333 @@
+"""What each command of the command line does: plan, subtract what is done, run the rest, report.
+
+Heavy imports (torch, ray, mlflow, pandas) stand where they are needed: a command that needs none answers at once.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from .. import __version__
+from . import lookup, results, spec, sweepfile
+from .errors import TrackingError, UsageError
+from .ledger import Ledger, write_text
+from .spec import Sweep, TrialSpec
+from .sweepfile import Settings
+
+DONE, FAILED, STOPPED, INTERRUPTED = 0, 3, 4, 130
+
+
+def run_sweep(options: argparse.Namespace) -> int:
+    """Plan, subtract what is done, run the rest, report."""
+    if options.dry_run:
+        return plan_sweep(options)
+    sweep, chosen = _load(options)
+    settings = _settings(options, sweep)
+    ledger = Ledger.open(Path(options.results))
+    _refuse_absent_devices(chosen, settings, address=options.address)
+    console = Console()
+    if options.retry_failed:
+        for trial in chosen:
+            ledger.forget_failure(trial.id)
+    write_text(ledger.sweep_folder(sweep.name) / "resolved.yaml", sweep.resolved())
+    _warn_of_changed_code(chosen, ledger, console)
+    missing = ledger.missing(chosen)
+    if missing:
+        skipped = sum(trial.skip is not None for trial in sweep.trials)
+        console.print(
+            f"{sweep.name}: {len(missing)} trials to run, {len(chosen) - len(missing)} done before"
+            f"{f', {skipped} skipped' if skipped else ''}; results in {ledger.root}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        try:
+            _run_trials(missing, sweep, ledger, settings, options, console)
+        except KeyboardInterrupt:
+            left = len(ledger.missing(chosen))
+            print(
+                f"\nStopped. {len(chosen) - left} of {len(chosen)} trials have ended, "
+                f"the others keep their checkpoints.\nGo on with: {_command(options)}",
+                flush=True,
+            )
+            return INTERRUPTED
+    return _conclude(sweep, chosen, ledger, console, ran=bool(missing), options=options)
+
+
+def plan_sweep(options: argparse.Namespace) -> int:
+    """One line a trial: what it is, its id, and what `run` would do with it."""
+    sweep, chosen = _load(options)
+    ledger = Ledger(Path(options.results).absolute())
+    wanted = {trial.id for trial in chosen}
+    table = Table(title=f"{sweep.name} ({sweep.path})", title_justify="left")
+    for column in ("trial", "method", "dataset", "budget", "seed", "epochs", "what run does"):
+        table.add_column(column, no_wrap=column == "trial")
+    planned = [trial for trial in sweep.trials if trial.id in wanted or trial.skip]
+    verbs = {"planned": "run", "started": "go on", "done": "nothing: done", "failed": "nothing: failed before"}
+    counts: Counter[str] = Counter()
+    for trial in planned:
+        what = f"skip: {trial.skip}" if trial.skip else verbs[ledger.state(trial.id)]
+        counts[what.split(":")[0]] += 1
+        table.add_row(
+            trial.id,
+            trial.method.label,
+            trial.dataset.label,
+            trial.budget_label,
+            str(trial.seed),
+            str(trial.budget.epochs),
+            what,
+        )
+    Console().print(table)
+    print(", ".join(f"{count} to {what}" if what != "nothing" else f"{count} ended" for what, count in counts.items()))
+    return DONE
+
+
+def show_status(options: argparse.Namespace) -> int:
+    """Counts by state, the failures by cause, the trials under way."""
+    sweep, chosen = _load(options)
+    ledger = Ledger(Path(options.results).absolute())
+    states = {trial.id: ledger.state(trial.id) for trial in chosen}
+    counts = Counter(states.values())
+    skipped = sum(trial.skip is not None for trial in sweep.trials)
+    print(
+        f"{sweep.name}: " + ", ".join(f"{counts.get(s, 0)} {s}" for s in ("done", "started", "planned", "failed")),
+        end="",
+    )
+    print(f", {skipped} skipped" if skipped else "")
+    for trial in chosen:
+        if states[trial.id] == "started":
+            epochs = sum(s["split"] == "train" for s in ledger.scores(trial.id))
+            print(f"  started  {trial.id}  {trial.title}: epoch {epochs} of {trial.budget.epochs}")
+    _print_failures(chosen, ledger)
+    return FAILED if counts["failed"] else DONE if counts["done"] == len(chosen) else STOPPED
+
+
+def write_report(options: argparse.Namespace) -> int:
+    """Write table and page from what the ledger holds."""
+    sweep = spec.load(options.sweep)
+    ledger = Ledger.open(Path(options.results))
+    print(f"report: {_report(sweep, ledger)}")
+    return DONE
+
+
+def sync_tracking(options: argparse.Namespace) -> int:
+    """Send what MLflow lacks."""
+    from . import tracking
+
+    sweep = spec.load(options.sweep)
+    ledger = Ledger.open(Path(options.results))
+    sent = tracking.sync(sweep, sweep.runnable, ledger)
+    print(f"{len(sent)} trials sent to {tracking.tracking_uri(ledger)}")
+    return DONE
+
+
+def list_names(options: argparse.Namespace) -> int:
+    """Names and first lines; a file that cannot be read is listed with the reason."""
+    if options.what == "sweeps":
+        for path in sorted(sweepfile.SWEEPS.glob("*.yaml")):
+            first = path.read_text(encoding="utf-8").split("\n")[0]
+            print(f"{path.stem:24} {first.lstrip('# ')}")
+        return DONE
+    kind: lookup.Kind = "method" if options.what == "methods" else "dataset"
+    for name in lookup.names(kind):
+        try:
+            print(f"{name:24} {lookup.declaration(kind, name).summary}")
+        except UsageError as error:
+            print(f"{name:24} unavailable: {error}")
+    return DONE
+
+
+def _load(options: argparse.Namespace) -> tuple[Sweep, list[TrialSpec]]:
+    """The sweep, and those of its trials that can run and were asked for."""
+    sweep = spec.load(options.sweep)
+    chosen = {trial.id for trial in spec.select(sweep.trials, options.only)}
+    return sweep, [trial for trial in sweep.runnable if trial.id in chosen]
+
+
+def _settings(options: argparse.Namespace, sweep: Sweep) -> Settings:
+    asked = {key: getattr(options, key) for key in ("device", "amp", "workers", "trials_at_once")}
+    for key in ("workers", "trials_at_once"):
+        if asked[key] is not None and asked[key] < (1 if key == "trials_at_once" else 0):
+            raise UsageError(f"--{key.replace('_', '-')} {asked[key]}: expected a positive number.")
+    return sweep.settings.model_copy(update={key: value for key, value in asked.items() if value is not None})
+
+
+def _refuse_absent_devices(trials: Sequence[TrialSpec], settings: Settings, *, address: str | None) -> None:
+    """A GPU or a CPU that this machine does not have; a cluster is asked when it is there."""
+    if address:
+        return
+    wanted = max((trial.budget.gpus or 0 for trial in trials), default=0)
+    if (wanted and settings.device != "cpu") or settings.device == "cuda":
+        import torch
+
+        there = torch.cuda.device_count()
+        if there < max(wanted, 1e-9):
+            source = "settings.device: cuda" if settings.device == "cuda" else f"a budget with gpus: {wanted:g}"
+            raise UsageError(
+                f"{source} asks for a GPU, and this machine has {there or 'none'}. "
+                "Leave gpus out (0 is used where there is none), or give --address of a cluster."
+            )
+    cpus = os.cpu_count() or 1
+    for trial in trials:
+        if trial.budget.cpus > cpus:
+            raise UsageError(
+                f"budget {trial.budget_label}: cpus: {trial.budget.cpus}, and this machine has {cpus}. "
+                "Lower it, or give --address of a cluster."
+            )
+
+
+def _run_trials(
+    missing: list[TrialSpec],
+    sweep: Sweep,
+    ledger: Ledger,
+    settings: Settings,
+    options: argparse.Namespace,
+    console: Console,
+) -> None:
+    from . import tracking
+    from .execution import execute, git_commit
+    from .progress import Progress
+
+    commit = git_commit()
+    left = sum(trial.budget.epochs for trial in missing) - sum(
+        score["split"] == "train" for trial in missing for score in ledger.scores(trial.id)
+    )
+    progress = Progress(len(missing), left, already=len(sweep.runnable) - len(missing), console=console)
+    with progress, tracking.following(sweep, sweep.runnable, ledger, say=progress.say):
+        if options.serial:
+            for trial in missing:
+                progress.started(trial)
+                execute(trial, ledger, settings, commit=commit, listen=lambda score, t=trial: progress.scored(t, score))
+                progress.ended(trial, ledger)
+        else:
+            from . import sweep as on_ray
+
+            on_ray.launch(missing, ledger, settings, commit=commit, progress=progress, address=options.address)
+
+
+def _conclude(
+    sweep: Sweep,
+    chosen: list[TrialSpec],
+    ledger: Ledger,
+    console: Console,
+    *,
+    ran: bool,
+    options: argparse.Namespace,
+) -> int:
+    """Say where the sweep stands, bring report and tracking up to date, choose the exit code."""
+    states = Counter(ledger.state(trial.id) for trial in chosen)
+    left = states["planned"] + states["started"]
+    report = ledger.sweep_folder(sweep.name) / "report.html"
+    if ran or not report.exists() or _report_is_older(report, sweep, ledger):
+        report = _report(sweep, ledger)
+        ran = True
+    else:
+        print(f"Nothing to do: {states['done']} of {len(chosen)} trials are done{_failed(states['failed'])}.")
+    _sync_if_owed(sweep, ledger)
+    _print_failures(chosen, ledger)
+    if left:
+        print(f"{left} trials are not finished. Go on with: {_command(options)}")
+    if ran:
+        print(f"{states['done']} of {len(chosen)} trials are done{_failed(states['failed'])}.")
+    print(f"report: {report}")
+    return STOPPED if left else FAILED if states["failed"] else DONE
+
+
+def _failed(count: int) -> str:
+    return f", {count} failed (`zoombench run --retry-failed` runs them again)" if count else ""
+
+
+def _report_is_older(report: Path, sweep: Sweep, ledger: Ledger) -> bool:
+    """Whether a trial ended, or the sweep file changed, after the report was written."""
+    written = report.stat().st_mtime
+    ends = [ledger.folder(trial.id) / name for trial in sweep.runnable for name in ("done.json", "failed.json")]
+    return any(path.exists() and path.stat().st_mtime > written for path in [*ends, report.with_name("resolved.yaml")])
+
+
+def _sync_if_owed(sweep: Sweep, ledger: Ledger) -> None:
+    from . import tracking
+
+    if tracking.pending(sweep, sweep.runnable, ledger):
+        try:
+            tracking.sync(sweep, sweep.runnable, ledger)
+        except TrackingError as error:
+            owed = len(tracking.pending(sweep, sweep.runnable, ledger))
+            print(f"tracking: {error}. {owed} trials are not sent yet; `zoombench sync` sends them.")
+
+
+def _report(sweep: Sweep, ledger: Ledger) -> Path:
+    """Write table and page; the folder also keeps the resolved sweep file."""
+    import importlib.metadata
+
+    import pandas as pd
+
+    from ..reports import page, table
+    from . import tracking
+    from .execution import git_commit
+
+    commit = git_commit()
+    names = ("torch", "ray", "mlflow", "pandas", "scipy")
+    versions = {"zoombench": __version__, "python": sys.version.split()[0]}
+    versions |= {name: importlib.metadata.version(name) for name in names if _installed(name)}
+    about = page.About(
+        sweep=sweep.name,
+        reference=sweep.reference,
+        command=f"zoombench run {shlex.quote(str(sweep.path))}",
+        resolved=sweep.resolved(),
+        versions=versions,
+        commit=commit,
+        looks=results.looks(sweep, ledger),
+        tracebacks=results.tracebacks(sweep, ledger),
+        curves=pd.DataFrame(results.curves(sweep, ledger)),
+        margins=sweep.file.margins,
+    )
+    rows = results.rows(sweep, ledger, run_ids=tracking.run_ids(sweep.runnable, ledger))
+    return page.write(table.from_rows(rows), about, ledger.sweep_folder(sweep.name))
+
+
+def _installed(name: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(name) is not None
+
+
+def _warn_of_changed_code(trials: Sequence[TrialSpec], ledger: Ledger, console: Console) -> None:
+    for name, made in results.changed_since(trials, ledger).items():
+        console.print(
+            f"note: {len(made)} finished trials were made by an older {name}. If the edit changes its numbers, raise "
+            "VERSION in that file: they then run again.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _print_failures(trials: Sequence[TrialSpec], ledger: Ledger) -> None:
+    """The failures by cause: one line a cause, one a trial."""
+    causes: dict[str, list[tuple[TrialSpec, str]]] = {}
+    for trial in trials:
+        if ledger.state(trial.id) == "failed":
+            failure = ledger.record(trial.id, "failed.json")
+            causes.setdefault(failure["error_class"], []).append((trial, failure["message"].splitlines()[0]))
+    for error_class, failed in sorted(causes.items()):
+        print(f"  failed  {error_class} ({len(failed)} trials)")
+        for trial, message in failed:
+            print(f"    {trial.id}  {trial.title}: {message}")
+            print(f"      traceback in {ledger.folder(trial.id) / 'failed.json'}")
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The words that continue what was asked."""
+    words = ["zoombench", "run", *([options.sweep] if options.sweep else [])]
+    if options.results != "results":
+        words += ["--results", options.results]
+    words += ["--serial"] if options.serial else []
+    words += ["--address", options.address] if options.address else []
+    for term in options.only:
+        words += ["--only", term]
+    return shlex.join(words)
