@@ -20,6 +20,8 @@ class Progress:
         self.trials, self.epochs, self.already = trials, epochs, already
         self.console = console
         self.began = time.monotonic()
+        self.first_epoch = 0.0
+        """When the first epoch ended: what came before, starting processes, says nothing of the pace."""
         self.running: dict[str, tuple[TrialSpec, dict[str, Any]]] = {}
         self.done = self.failed = self.epochs_done = 0
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=True)
@@ -46,6 +48,7 @@ class Progress:
         self.running[spec.id] = (spec, score)
         if score["split"] == "train":
             self.epochs_done += 1
+            self.first_epoch = self.first_epoch or time.monotonic()
 
     def ended(self, spec: TrialSpec, ledger: Ledger) -> None:
         """A trial ended: one line says how."""
@@ -64,9 +67,9 @@ class Progress:
         self.say(f"[{self.done + self.failed}/{self.trials}] {spec.title}: {what}{self._left()}")
 
     def _left(self) -> str:
-        if not self.epochs_done or self.epochs_done >= self.epochs:
+        if self.epochs_done < 2 or self.epochs_done >= self.epochs:
             return ""
-        seconds = (time.monotonic() - self.began) / self.epochs_done * (self.epochs - self.epochs_done)
+        seconds = (time.monotonic() - self.first_epoch) / (self.epochs_done - 1) * (self.epochs - self.epochs_done)
         return f" (about {_duration(seconds)} left)"
 
     def _render(self) -> Group:

@@ -283,13 +283,22 @@ class _Trial:
         size, batch = len(self.splits[split]), self.spec.budget.batch
         parts: list[dict[str, Tensor]] = []
         first = None
+        finite = torch.ones((), dtype=torch.bool, device=self.device)
         for inputs, target in self._load(
             self.splits[split], [list(range(i, min(i + batch, size))) for i in range(0, size, batch)]
         ):
             with self._autocast():
                 output = self.method(**inputs)
-            parts.append(self.task.judge(output.prediction.float(), target))
+            prediction = output.prediction.float()
+            finite &= prediction.isfinite().all()
+            parts.append(self.task.judge(prediction, target))
             first = first or (inputs, target, output)
+        if not finite:
+            raise NonFiniteLoss(
+                f"the answer to some {split} example is not finite after epoch {self.epoch} of trial {self.spec.id} "
+                f"({self.spec.title}), though every loss was: the last step broke the weights. Try a lower "
+                f"training.learning_rate than {self.spec.training.learning_rate:g}."
+            )
         assert first is not None
         return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}, first
 

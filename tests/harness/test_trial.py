@@ -126,6 +126,11 @@ def test_a_loss_that_is_not_finite_names_trial_epoch_and_step(tiny, tmp_path):
     assert all(torch.isfinite(value).all() for value in state["model"].values())
 
 
+def test_answers_that_are_not_finite_are_no_score(tiny, tmp_path):
+    with pytest.raises(NonFiniteLoss, match="the answer to some validation example is not finite after epoch 1"):
+        run_whole(tiny(nan_answers=True), tmp_path)
+
+
 def test_predictions_hold_one_row_per_test_example(tiny, tmp_path):
     scores, _ = run_whole(tiny(), tmp_path)
     table = pq.read_table(tmp_path / "predictions.parquet").to_pydict()

@@ -20,6 +20,7 @@ class Config:
     kill_at: int | None = None  # SIGKILL to its own process, the first time only where a marker file remembers
     marker: str = ""
     out_of_memory_at: int | None = None
+    nan_answers: bool = False  # only where it is judged
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -61,6 +62,8 @@ class Tiny(Method):
         prediction = self.network(image)
         if self.training and self.epoch == self.config.nan_at:
             prediction = prediction * torch.nan
+        if not self.training and self.config.nan_answers:
+            prediction = prediction / 0 * 0
         line = torch.linspace(-1, 1, 8)
         grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).expand(len(image), -1, -1, -1)
         loss = None if target is None else self.task.loss(prediction, target)
