@@ -229,7 +229,7 @@ def _conclude(
         ran = True
     else:
         print(f"Nothing to do: {states['done']} of {len(chosen)} trials are done{_failed(states['failed'])}.")
-    _sync_if_owed(sweep, ledger)
+    _bring_tracking_up_to_date(sweep, ledger, again=ran)
     _print_failures(chosen, ledger)
     if left:
         print(f"{left} trials are not finished. Go on with: {_command(options)}")
@@ -250,15 +250,16 @@ def _report_is_older(report: Path, sweep: Sweep, ledger: Ledger) -> bool:
     return any(path.exists() and path.stat().st_mtime > written for path in [*ends, report.with_name("resolved.yaml")])
 
 
-def _sync_if_owed(sweep: Sweep, ledger: Ledger) -> None:
+def _bring_tracking_up_to_date(sweep: Sweep, ledger: Ledger, *, again: bool) -> None:
+    """Send what is owed, and after a new report that too; say what could not be sent."""
     from . import tracking
 
-    if tracking.pending(sweep, sweep.runnable, ledger):
+    if again or tracking.pending(sweep, sweep.runnable, ledger):
         try:
             tracking.sync(sweep, sweep.runnable, ledger)
         except TrackingError as error:
             owed = len(tracking.pending(sweep, sweep.runnable, ledger))
-            print(f"tracking: {error}. {owed} trials are not sent yet; `zoombench sync` sends them.")
+            print(f"tracking: {error}. {owed} trials are kept in the ledger; `zoombench sync` sends them.")
 
 
 def _report(sweep: Sweep, ledger: Ledger) -> Path:

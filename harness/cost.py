@@ -125,7 +125,8 @@ def peak_of_training_step(
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler writes of its start and stop to stderr
     state = [value for group in optimizer.state.values() for value in group.values() if isinstance(value, Tensor)]
     resident = [*method.parameters(), *method.buffers(), *state, *inputs.values(), target]
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+    cpu = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=cpu, profile_memory=True, acc_events=True) as profiler:
         step()
     alive = peak = 0
     events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]

@@ -61,6 +61,8 @@ def sync(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger, *, live: boo
                 if not live:
                     client.close_sweep()
         except Exception as error:  # MLflow, its database and its transport raise a dozen unrelated classes
+            if isinstance(error, ModuleNotFoundError):
+                raise TrackingError(f"no package {error.name} is installed here") from error
             cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise TrackingError(f"MLflow at {tracking_uri(ledger)} does not answer: {cause[:200]}") from error
     return owed
@@ -70,7 +72,7 @@ def sync(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger, *, live: boo
 def following(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger, *, say: Any) -> Iterator[None]:
     """Keep MLflow up to date from a thread while a sweep runs, then send the rest and close what has ended.
 
-    A server that is down is said once, never raised.
+    A server that is down is said once while the sweep runs and never raised; `pending` tells what it still lacks.
     """
     stop = threading.Event()
     follower = threading.Thread(
@@ -82,25 +84,20 @@ def following(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger, *, say:
     finally:
         stop.set()
         follower.join(timeout=PATIENCE)
-        _sync_or_say(sweep, trials, ledger, live=False, say=say)
+        with contextlib.suppress(TrackingError):  # said already, or by whoever asks what is pending
+            sync(sweep, trials, ledger)
 
 
 def _follow(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger, stop: threading.Event, say: Any) -> None:
     pause = PAUSE
     while not stop.wait(pause):
-        pause = (
-            PAUSE if _sync_or_say(sweep, trials, ledger, live=True, say=say if pause == PAUSE else None) else PATIENCE
-        )
-
-
-def _sync_or_say(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger, *, live: bool, say: Any) -> bool:
-    try:
-        sync(sweep, trials, ledger, live=live)
-    except TrackingError as error:
-        if say:
-            say(f"tracking: {error}. Nothing is lost: the ledger has every score; `zoombench sync` sends them later.")
-        return False
-    return True
+        try:
+            sync(sweep, trials, ledger, live=True)
+            pause = PAUSE
+        except TrackingError as error:
+            if pause == PAUSE:
+                say(f"tracking: {error}. Nothing is lost: the ledger keeps every score until MLflow has it.")
+            pause = PATIENCE
 
 
 def _owed(trial: TrialSpec, ledger: Ledger, uri: str, *, live: bool) -> bool:

@@ -1,5 +1,7 @@
 """MLflow receives every score once, whatever was down or killed in between."""
 
+import time
+
 import pytest
 
 from zoombench.harness import spec, tracking
@@ -94,8 +96,9 @@ def test_a_server_that_is_down_is_one_error_and_loses_nothing(sweep, ledger, mon
         tracking.sync(sweep, sweep.runnable, ledger)
     assert len(tracking.pending(sweep, sweep.runnable, ledger)) == 2
     said = []
+    monkeypatch.setattr(tracking, "PAUSE", 0.1)
     with tracking.following(sweep, sweep.runnable, ledger, say=said.append):
-        pass
+        time.sleep(3)
     assert len(said) == 1
     assert "Nothing is lost" in said[0]
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
