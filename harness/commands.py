@@ -272,23 +272,22 @@ def _report(sweep: Sweep, ledger: Ledger) -> Path:
     from . import tracking
     from .execution import git_commit
 
-    commit = git_commit()
     names = ("torch", "ray", "mlflow", "pandas", "scipy")
     versions = {"zoombench": __version__, "python": sys.version.split()[0]}
     versions |= {name: importlib.metadata.version(name) for name in names if _installed(name)}
+    rows = results.rows(sweep, ledger, run_ids=tracking.run_ids(sweep.runnable, ledger))
     about = page.About(
         sweep=sweep.name,
         reference=sweep.reference,
-        command=f"zoombench run {shlex.quote(str(sweep.path))}",
+        command=shlex.join(["zoombench", "run", sweepfile.short_name(sweep.path)]),
         resolved=sweep.resolved(),
         versions=versions,
-        commit=commit,
+        commit=", ".join(sorted({row["commit"] for row in rows if row.get("commit")})) or git_commit(),
         looks=results.looks(sweep, ledger),
         tracebacks=results.tracebacks(sweep, ledger),
         curves=pd.DataFrame(results.curves(sweep, ledger)),
         margins=sweep.file.margins,
     )
-    rows = results.rows(sweep, ledger, run_ids=tracking.run_ids(sweep.runnable, ledger))
     return page.write(table.from_rows(rows), about, ledger.sweep_folder(sweep.name))
 
 

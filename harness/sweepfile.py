@@ -127,6 +127,11 @@ def locate(name: str | Path | None) -> Path:
     )
 
 
+def short_name(path: Path) -> str:
+    """What to type for a sweep file: a name for one that ships with zoombench, else its path."""
+    return path.stem if path.parent == SWEEPS else str(path)
+
+
 def read(path: Path) -> tuple[SweepFile, Lines]:
     """Read and check one sweep file; raises SweepFileError with file and line."""
     try:

@@ -58,7 +58,7 @@ def run(
     Raises NonFiniteLoss, CheckpointError, and whatever the method or the dataset raises.
     """
     torch.set_num_threads(spec.budget.cpus)
-    device = pick_device(settings)
+    device = pick_device(spec, settings)
     trial = _Trial.build(spec, workdir, settings, device)
     if trial.checkpoint.exists():
         trial.restore()
@@ -74,11 +74,11 @@ def run(
     yield from trial.finish()
 
 
-def pick_device(settings: Settings) -> torch.device:
-    """CUDA where it is wanted and there, else the CPU."""
-    if settings.device == "cpu" or (settings.device == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    return torch.device("cuda")
+def pick_device(spec: TrialSpec, settings: Settings) -> torch.device:
+    """CUDA where it is wanted and there, else the CPU; a budget of no GPUs wants none."""
+    if settings.device == "auto":
+        return torch.device("cuda" if spec.budget.gpus != 0 and torch.cuda.is_available() else "cpu")
+    return torch.device(settings.device)
 
 
 def stream_seed(*parts: object) -> int:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 KINDS = (
-    ("image", "the image"),
-    ("saliency", "the saliency map"),
-    ("grid", "the sampling grid"),
-    ("resampled", "the resampled image"),
+    ("image", "image"),
+    ("saliency", "saliency map"),
+    ("grid", "sampling grid"),
+    ("resampled", "resampled"),
 )
 EXAMPLES = 4
 """Examples shown of one method."""

@@ -166,6 +166,24 @@ def test_mixed_precision_trains(tiny, tmp_path):
     assert scores[-1].value > 0.25
 
 
+@pytest.mark.parametrize(
+    ("device", "gpus", "there", "picked"),
+    [
+        ("auto", None, True, "cuda"),
+        ("auto", None, False, "cpu"),
+        ("auto", 0, True, "cpu"),
+        ("auto", 0.5, True, "cuda"),
+        ("cpu", 1, True, "cpu"),
+        ("cuda", None, True, "cuda"),
+    ],
+)
+def test_a_trial_runs_on_a_gpu_where_it_is_wanted_and_there(sweep_file, monkeypatch, device, gpus, there, picked):
+    budget = {"image_size": 16, "epochs": 1, "gpus": gpus}
+    made = spec.load(sweep_file(budgets={"b": budget})).trials[0]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert trial.pick_device(made, Settings(device=device)).type == picked
+
+
 @pytest.mark.gpu
 def test_a_trial_runs_on_a_gpu(tiny, tmp_path):
     scores, _ = run_whole(tiny(), tmp_path, device="cuda")
