@@ -179,6 +179,17 @@ def test_a_driver_killed_at_random_moments_costs_no_epoch_and_no_run(
     assert weights(results, sweep) == weights(Ledger(tmp_path / "undisturbed"), sweep)
 
 
+def test_two_drivers_on_one_results_folder_share_the_work(sweep_file, background, results):
+    methods = {"tiny": {"sleep": 0.05}, "wide": {"method": "tiny", "width": 8, "sleep": 0.05}}
+    path = sweep_file(methods=methods, seeds=2)
+    drivers = [background("run", path, "--serial") for _ in range(2)]
+    for driver in drivers:
+        said, _ = driver.communicate(timeout=240)
+        assert driver.returncode == 0, said
+    assert [results.attempts(trial.id) for trial in spec.load(path).trials] == [1, 1, 1, 1]
+    assert len(mlflow_runs(results)) == 1 + 4
+
+
 def test_ctrl_c_stops_says_how_to_go_on_and_exits_130(sweep_file, background, zoombench, results):
     budget = {"image_size": 16, "epochs": 200, "batch": 16}
     path = sweep_file(methods={"tiny": {"sleep": 0.05}}, budgets={"b": budget}, seeds=2)
