@@ -3,7 +3,7 @@
 Torch-free, so that a sweep file can be checked in well under a second.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Budget(BaseModel):
@@ -21,6 +21,13 @@ class Budget(BaseModel):
     """CPU threads of one trial. Not part of a trial's id."""
     gpus: float | None = Field(default=None, ge=0)
     """GPUs of one trial, fractions allowed; left out: 1 where there is a GPU, else 0. Not part of a trial's id."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_above_one(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise ValueError("gpus is a whole number, or a fraction of one")
+        return gpus
 
     @property
     def overview(self) -> int:

@@ -9,7 +9,9 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -33,16 +35,13 @@ def run_sweep(options: argparse.Namespace) -> int:
     ledger = Ledger.open(Path(options.results))
     _refuse_absent_devices(chosen, settings, address=options.address)
     console = Console()
-    if options.retry_failed:
-        for trial in chosen:
-            ledger.forget_failure(trial.id)
     write_text(ledger.sweep_folder(sweep.name) / "resolved.yaml", sweep.resolved())
-    _warn_of_changed_code(chosen, ledger, console)
-    missing = ledger.missing(chosen)
+    _warn_of_changed_code(chosen, ledger)
+    missing = ledger.missing(chosen, retry_failed=options.retry_failed)
     if missing:
         skipped = sum(trial.skip is not None for trial in sweep.trials)
         console.print(
-            f"{sweep.name}: {len(missing)} trials to run, {len(chosen) - len(missing)} done before"
+            f"{sweep.name}: {_trials(len(missing))} to run, {len(chosen) - len(missing)} done before"
             f"{f', {skipped} skipped' if skipped else ''}; results in {ledger.root}",
             highlight=False,
             soft_wrap=True,
@@ -52,8 +51,8 @@ def run_sweep(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             left = len(ledger.missing(chosen))
             print(
-                f"\nStopped. {len(chosen) - left} of {len(chosen)} trials have ended, "
-                f"the others keep their checkpoints.\nGo on with: {_command(options)}",
+                f"\nStopped. {len(chosen) - left} of {_trials(len(chosen))} ended, "
+                f"the others keep the checkpoints they have.\nGo on with: {_command(options)}",
                 flush=True,
             )
             return INTERRUPTED
@@ -67,12 +66,12 @@ def plan_sweep(options: argparse.Namespace) -> int:
     wanted = {trial.id for trial in chosen}
     table = Table(title=f"{sweep.name} ({sweep.path})", title_justify="left")
     for column in ("trial", "method", "dataset", "budget", "seed", "epochs", "what run does"):
-        table.add_column(column, no_wrap=column == "trial")
+        table.add_column(column, no_wrap=column == "trial", overflow="fold")
     planned = [trial for trial in sweep.trials if trial.id in wanted or trial.skip]
-    verbs = {"planned": "run", "started": "go on", "done": "nothing: done", "failed": "nothing: failed before"}
+    verbs = {"planned": "run", "started": "go on", "done": "done", "failed": "failed before", "running": "running now"}
     counts: Counter[str] = Counter()
     for trial in planned:
-        what = f"skip: {trial.skip}" if trial.skip else verbs[ledger.state(trial.id)]
+        what = f"skip: {trial.skip}" if trial.skip else verbs[_state(trial, ledger)]
         counts[what.split(":")[0]] += 1
         table.add_row(
             trial.id,
@@ -83,8 +82,10 @@ def plan_sweep(options: argparse.Namespace) -> int:
             str(trial.budget.epochs),
             what,
         )
-    Console().print(table)
-    print(", ".join(f"{count} to {what}" if what != "nothing" else f"{count} ended" for what, count in counts.items()))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    todo = ("run", "go on", "skip")
+    print(", ".join(f"{count} to {what}" if what in todo else f"{count} {what}" for what, count in counts.items()))
+    _warn_of_changed_code(chosen, ledger)
     return DONE
 
 
@@ -92,18 +93,15 @@ def show_status(options: argparse.Namespace) -> int:
     """Counts by state, the failures by cause, the trials under way."""
     sweep, chosen = _load(options)
     ledger = Ledger(Path(options.results).absolute())
-    states = {trial.id: ledger.state(trial.id) for trial in chosen}
+    states = {trial.id: _state(trial, ledger) for trial in chosen}
     counts = Counter(states.values())
-    skipped = sum(trial.skip is not None for trial in sweep.trials)
-    print(
-        f"{sweep.name}: " + ", ".join(f"{counts.get(s, 0)} {s}" for s in ("done", "started", "planned", "failed")),
-        end="",
-    )
-    print(f", {skipped} skipped" if skipped else "")
+    counts["skipped"] = sum(trial.skip is not None for trial in sweep.trials)
+    shown = ", ".join(f"{counts[s]} {s}" for s in ("done", "running", "started", "planned", "failed", "skipped"))
+    print(f"{sweep.name}: {shown}; results in {ledger.root}")
     for trial in chosen:
-        if states[trial.id] == "started":
+        if states[trial.id] in ("started", "running"):
             epochs = sum(s["split"] == "train" for s in ledger.scores(trial.id))
-            print(f"  started  {trial.id}  {trial.title}: epoch {epochs} of {trial.budget.epochs}")
+            print(f"  {states[trial.id]}  {trial.id}  {trial.title}: epoch {epochs} of {trial.budget.epochs}")
     _print_failures(chosen, ledger)
     return FAILED if counts["failed"] else DONE if counts["done"] == len(chosen) else STOPPED
 
@@ -111,7 +109,10 @@ def show_status(options: argparse.Namespace) -> int:
 def write_report(options: argparse.Namespace) -> int:
     """Write table and page from what the ledger holds."""
     sweep = spec.load(options.sweep)
-    ledger = Ledger.open(Path(options.results))
+    ledger = Ledger(Path(options.results).absolute())
+    if all(ledger.state(trial.id) == "planned" for trial in sweep.runnable):
+        raise UsageError(f"no trial of {sweep.name} has started in {ledger.root}. --results names another folder.")
+    _warn_of_changed_code(sweep.runnable, ledger)
     print(f"report: {_report(sweep, ledger)}")
     return DONE
 
@@ -123,7 +124,7 @@ def sync_tracking(options: argparse.Namespace) -> int:
     sweep = spec.load(options.sweep)
     ledger = Ledger.open(Path(options.results))
     sent = tracking.sync(sweep, sweep.runnable, ledger)
-    print(f"{len(sent)} trials sent to {tracking.tracking_uri(ledger)}")
+    print(f"{_trials(len(sent))} sent to {tracking.tracking_uri(ledger)}")
     return DONE
 
 
@@ -137,7 +138,10 @@ def list_names(options: argparse.Namespace) -> int:
     kind: lookup.Kind = "method" if options.what == "methods" else "dataset"
     for name in lookup.names(kind):
         try:
-            print(f"{name:24} {lookup.declaration(kind, name).summary}")
+            declared = lookup.declaration(kind, name)
+            defaults = ", ".join(f"{key}: {value}" for key, value in declared.resolve({}).items())
+            print(f"{name:24} {declared.summary}")
+            print(f"{'':24} settings: {defaults or 'none'}")
         except UsageError as error:
             print(f"{name:24} unavailable: {error}")
     return DONE
@@ -151,10 +155,12 @@ def _load(options: argparse.Namespace) -> tuple[Sweep, list[TrialSpec]]:
 
 
 def _settings(options: argparse.Namespace, sweep: Sweep) -> Settings:
-    asked = {key: getattr(options, key) for key in ("device", "amp", "workers", "trials_at_once")}
+    asked: dict[str, Any] = {key: getattr(options, key) for key in ("device", "amp", "workers", "trials_at_once")}
     for key in ("workers", "trials_at_once"):
         if asked[key] is not None and asked[key] < (1 if key == "trials_at_once" else 0):
             raise UsageError(f"--{key.replace('_', '-')} {asked[key]}: expected a positive number.")
+    if sweep.settings.data_root is not None:  # workers run in folders of their own
+        asked["data_root"] = os.path.abspath(sweep.settings.data_root)
     return sweep.settings.model_copy(update={key: value for key, value in asked.items() if value is not None})
 
 
@@ -199,16 +205,25 @@ def _run_trials(
         score["split"] == "train" for trial in missing for score in ledger.scores(trial.id)
     )
     progress = Progress(len(missing), left, already=len(sweep.runnable) - len(missing), console=console)
-    with progress, tracking.following(sweep, sweep.runnable, ledger, say=progress.say):
+    with progress, tracking.following(sweep, missing, ledger, say=progress.say):
         if options.serial:
             for trial in missing:
                 progress.started(trial)
-                execute(trial, ledger, settings, commit=commit, listen=lambda score, t=trial: progress.scored(t, score))
+                heard = partial(progress.scored, trial)
+                execute(trial, ledger, settings, commit=commit, retry=options.retry_failed, listen=heard)
                 progress.ended(trial, ledger)
         else:
             from . import sweep as on_ray
 
-            on_ray.launch(missing, ledger, settings, commit=commit, progress=progress, address=options.address)
+            on_ray.launch(
+                missing,
+                ledger,
+                settings,
+                commit=commit,
+                progress=progress,
+                retry=options.retry_failed,
+                address=options.address,
+            )
 
 
 def _conclude(
@@ -228,19 +243,19 @@ def _conclude(
         report = _report(sweep, ledger)
         ran = True
     else:
-        print(f"Nothing to do: {states['done']} of {len(chosen)} trials are done{_failed(states['failed'])}.")
+        print(f"Nothing to do: {states['done']} of {_trials(len(chosen))} done{_failed(states['failed'], options)}.")
     _bring_tracking_up_to_date(sweep, ledger, again=ran)
     _print_failures(chosen, ledger)
     if left:
         print(f"{left} trials are not finished. Go on with: {_command(options)}")
     if ran:
-        print(f"{states['done']} of {len(chosen)} trials are done{_failed(states['failed'])}.")
+        print(f"{states['done']} of {_trials(len(chosen))} done{_failed(states['failed'], options)}.")
     print(f"report: {report}")
     return STOPPED if left else FAILED if states["failed"] else DONE
 
 
-def _failed(count: int) -> str:
-    return f", {count} failed (`zoombench run --retry-failed` runs them again)" if count else ""
+def _failed(count: int, options: argparse.Namespace) -> str:
+    return f", {count} failed (`{_command(options)} --retry-failed` runs them again)" if count else ""
 
 
 def _report_is_older(report: Path, sweep: Sweep, ledger: Ledger) -> bool:
@@ -259,11 +274,12 @@ def _bring_tracking_up_to_date(sweep: Sweep, ledger: Ledger, *, again: bool) -> 
             tracking.sync(sweep, sweep.runnable, ledger)
         except TrackingError as error:
             owed = len(tracking.pending(sweep, sweep.runnable, ledger))
-            print(f"tracking: {error}. {owed} trials are kept in the ledger; `zoombench sync` sends them.")
+            command = shlex.join(["zoombench", "sync", sweepfile.short_name(sweep.path), "--results", str(ledger.root)])
+            print(f"tracking: {error}. {_trials(owed)} kept in the ledger; `{command}` sends them.")
 
 
 def _report(sweep: Sweep, ledger: Ledger) -> Path:
-    """Write table and page; the folder also keeps the resolved sweep file."""
+    """Write table and page, beside the resolved sweep file that they belong to."""
     import importlib.metadata
 
     import pandas as pd
@@ -287,7 +303,9 @@ def _report(sweep: Sweep, ledger: Ledger) -> Path:
         tracebacks=results.tracebacks(sweep, ledger),
         curves=pd.DataFrame(results.curves(sweep, ledger)),
         margins=sweep.file.margins,
+        notes=results.cautions(sweep, ledger),
     )
+    write_text(ledger.sweep_folder(sweep.name) / "resolved.yaml", sweep.resolved())
     return page.write(table.from_rows(rows), about, ledger.sweep_folder(sweep.name))
 
 
@@ -297,14 +315,22 @@ def _installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def _warn_of_changed_code(trials: Sequence[TrialSpec], ledger: Ledger, console: Console) -> None:
+def _warn_of_changed_code(trials: Sequence[TrialSpec], ledger: Ledger) -> None:
     for name, made in results.changed_since(trials, ledger).items():
-        console.print(
-            f"note: {len(made)} finished trials were made by an older {name}. If the edit changes its numbers, raise "
-            "VERSION in that file: they then run again.",
-            highlight=False,
-            soft_wrap=True,
+        print(
+            f"note: {_trials(len(made))} finished under an older {name}. If the edit changes its numbers, raise "
+            "VERSION in that file: they then run again."
         )
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'' if count == 1 else 's'}"
+
+
+def _state(trial: TrialSpec, ledger: Ledger) -> str:
+    """The ledger's state, with the trials that some living process is at set apart."""
+    state = ledger.state(trial.id)
+    return "running" if state != "done" and ledger.is_held(trial.id) else state
 
 
 def _print_failures(trials: Sequence[TrialSpec], ledger: Ledger) -> None:
@@ -315,10 +341,10 @@ def _print_failures(trials: Sequence[TrialSpec], ledger: Ledger) -> None:
             failure = ledger.record(trial.id, "failed.json")
             causes.setdefault(failure["error_class"], []).append((trial, failure["message"].splitlines()[0]))
     for error_class, failed in sorted(causes.items()):
-        print(f"  failed  {error_class} ({len(failed)} trials)")
+        print(f"  failed  {error_class} ({_trials(len(failed))})")
         for trial, message in failed:
             print(f"    {trial.id}  {trial.title}: {message}")
-            print(f"      traceback in {ledger.folder(trial.id) / 'failed.json'}")
+            print(f"      traceback in {ledger.folder(trial.id) / 'traceback.txt'}")
 
 
 def _command(options: argparse.Namespace) -> str:

@@ -11,7 +11,9 @@ and may export
     COMPETES = False                    for an upper bound that is shown but never ranked
     VERSION = 2                         raised when an edit changes the method's numbers: old trials then run again
     skip(task) -> str | None            why this method cannot serve this task
-These (all but build) are read without importing torch: see harness/lookup.py.
+A method that owns a torch.Generator keeps its state in get_extra_state, so that a trial that is killed goes on with
+the same numbers; the global generators of torch, random and numpy are kept by the trial.
+The declarations (all but build) are read without importing torch: see harness/lookup.py.
 """
 
 from typing import Any, ClassVar, NamedTuple

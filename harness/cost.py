@@ -45,6 +45,7 @@ def measure(
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Cost:
     """Measure a copy of the method on a batch of its own inputs; latency and operations are of a single image."""
+    before = _allocated(inputs["image"].device)
     twin = copy.deepcopy(method)
     one = {name: tensor[:1] for name, tensor in inputs.items()}
     twin.eval()
@@ -57,7 +58,8 @@ def measure(
         flop_coverage=coverage,
         latency_ms_p50=quantile(times, 0.5),
         latency_ms_p90=quantile(times, 0.9),
-        peak_memory_mib=peak_of_training_step(twin, inputs=inputs, target=target, autocast=autocast) / 2**20,
+        peak_memory_mib=peak_of_training_step(twin, inputs=inputs, target=target, autocast=autocast, before=before)
+        / 2**20,
     )
 
 
@@ -85,8 +87,8 @@ def count_flops(call: Callable[[], object]) -> tuple[float, float]:
     """Floating-point operations of a call, and the share of them that a formula counted exactly.
 
     torch's formulas count convolutions, products of matrices and attention; ours below add sampling through a grid
-    and resizing. Of all other operations each output element is counted as one operation, which is a lower bound
-    for some (softmax) and exact for others (add, ReLU).
+    and resizing. Of all other operations each output element is counted as one operation: exact for an addition or
+    a ReLU, too few for a softmax, too many for a copy. That is why the share counted by formula goes along.
     """
     tally = _Tally()
     with FlopCounterMode(display=False, custom_mapping=_FORMULAS) as counter, tally:
@@ -104,8 +106,12 @@ def peak_of_training_step(
     inputs: dict[str, Tensor],
     target: Tensor,
     autocast: Callable[[], AbstractContextManager[Any]],
+    before: int = 0,
 ) -> float:
-    """Bytes of tensors alive at the peak of one training step: AdamW, at the batch given. Changes the method."""
+    """Bytes of tensors alive at the peak of one training step: AdamW, at the batch given. Changes the method.
+
+    `before` is what the CUDA device held before there was the method; the batch is counted again on top.
+    """
     device = inputs["image"].device
     method.train()
     optimizer = torch.optim.AdamW(method.parameters())
@@ -121,7 +127,8 @@ def peak_of_training_step(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         step()
-        return float(torch.cuda.max_memory_allocated(device))
+        batch = sum(tensor.numel() * tensor.element_size() for tensor in [*inputs.values(), target])
+        return float(torch.cuda.max_memory_allocated(device) - before + batch)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler writes of its start and stop to stderr
     state = [value for group in optimizer.state.values() for value in group.values() if isinstance(value, Tensor)]
     resident = [*method.parameters(), *method.buffers(), *state, *inputs.values(), target]
@@ -134,6 +141,10 @@ def peak_of_training_step(
         alive += event.nbytes()
         peak = max(peak, alive)
     return float(sum(tensor.numel() * tensor.element_size() for tensor in resident) + peak)
+
+
+def _allocated(device: torch.device) -> int:
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
 
 class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -21,17 +21,25 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 def execute(
-    spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit: str, listen: Listener = lambda score: None
+    spec: TrialSpec,
+    ledger: Ledger,
+    settings: Settings,
+    *,
+    commit: str,
+    retry: bool = False,
+    listen: Listener = lambda score: None,
 ) -> Outcome:
     """Run one trial to its end, whatever that is; its error becomes failed.json, never an exception.
 
+    A trial that failed before runs again only where `retry` says so.
     `listen` hears every new score. After "out of memory" the process may be damaged and is better replaced.
     KeyboardInterrupt passes through with nothing recorded: the trial goes on another time.
     """
     try:
         with ledger.hold(spec.id):
-            if ledger.state(spec.id) == "done":
-                return "done"
+            state = ledger.state(spec.id)
+            if state == "done" or (state == "failed" and not retry):
+                return state
             return _execute_held(spec, ledger, settings, commit=commit, listen=listen)
     except TrialBusy:
         return "busy"
@@ -39,8 +47,11 @@ def execute(
 
 def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit: str, listen: Listener) -> Outcome:
     ledger.describe(spec)
-    attempt = ledger.attempts(spec.id) + 1
-    ledger.note(spec.id, "start", attempt=attempt)
+    before = [event for event in ledger.events(spec.id) if event["event"] == "start"]
+    attempt, code = len(before) + 1, f"{spec.method.fingerprint} {spec.dataset.fingerprint}"
+    if before and before[-1].get("code") != code:
+        ledger.start_over(spec.id)  # what another version of the code began, this one must not finish
+    ledger.note(spec.id, "start", attempt=attempt, code=code)
 
     def note(event: str, **facts: Any) -> None:
         ledger.note(spec.id, event, attempt=attempt, **facts)
@@ -54,7 +65,7 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
                 line = score._asdict() | {"time": now(), "attempt": attempt}
                 append_line(ledger.folder(spec.id) / "metrics.jsonl", line)
                 listen(line)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends this trial alone and becomes its row
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it ends this trial alone
         ledger.fail(
             spec.id,
             error_class=type(error).__name__,
@@ -104,5 +115,5 @@ def git_commit() -> str:
 
     if shutil.which("git") is None or not (lookup.ROOT / ".git").exists():
         return ""
-    changed = git("status", "--porcelain", "--untracked-files=no")
+    changed = git("status", "--porcelain", "--", "harness", "baselines", "datasets")
     return git("rev-parse", "HEAD") + ("+changes" if changed else "")

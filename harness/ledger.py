@@ -8,25 +8,27 @@
         checkpoint.pt        while it is not done
         weights.pt  predictions.parquet  cost.json  facts.json  looks/
         done.json            written last, by atomic rename, by the process that ran the trial
-        failed.json          error class, message and traceback of a trial that ended by an error
+        failed.json          error class, message and traceback of a trial that ended by an error; traceback.txt to read
         tracked.json         what MLflow has received
       sweeps/<name>/         resolved.yaml, results.parquet, results.csv, report.html
 
 A trial is done when done.json is there. Locks are the operating system's: they vanish with the process.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import socket
 import tempfile
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from .errors import ResultsError, TrialBusy
 from .spec import TrialSpec
@@ -98,6 +100,23 @@ class Ledger:
                     time.sleep(0.2)
             yield
 
+    def is_held(self, trial_id: str) -> bool:
+        """Whether a living process runs the trial now."""
+        path = self.folder(trial_id) / "lock"
+        if not path.exists():
+            return False
+        with path.open("a") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def start_over(self, trial_id: str) -> None:
+        """Forget what an attempt left that can not be gone on from, but for the events."""
+        for name in ("checkpoint.pt", "metrics.jsonl", "cost.json", "tracked.json"):
+            (self.folder(trial_id) / name).unlink(missing_ok=True)
+
     def describe(self, spec: TrialSpec) -> None:
         """Write what the trial is, once."""
         path = self.folder(spec.id) / "trial.json"
@@ -124,7 +143,8 @@ class Ledger:
     def finish(self, trial_id: str, **facts: Any) -> None:
         """The trial is done: from here on it is never run again."""
         folder = self.folder(trial_id)
-        (folder / "failed.json").unlink(missing_ok=True)
+        for name in ("failed.json", "traceback.txt"):
+            (folder / name).unlink(missing_ok=True)
         write_json(folder / "done.json", facts)
         self.note(trial_id, "done")
         (folder / "checkpoint.pt").unlink(missing_ok=True)
@@ -132,13 +152,10 @@ class Ledger:
     def fail(self, trial_id: str, *, error_class: str, message: str, traceback: str, **facts: Any) -> None:
         """The trial ended by an error; its checkpoint stays. A trial that is done stays done."""
         if self.state(trial_id) != "done":
+            write_text(self.folder(trial_id) / "traceback.txt", traceback)
             content = {"error_class": error_class, "message": message, "traceback": traceback, "time": now()}
             write_json(self.folder(trial_id) / "failed.json", content | facts)
             self.note(trial_id, "failed", error_class=error_class)
-
-    def forget_failure(self, trial_id: str) -> None:
-        """Let a failed trial run again, from its checkpoint if it left one."""
-        (self.folder(trial_id) / "failed.json").unlink(missing_ok=True)
 
     def record(self, trial_id: str, name: str) -> dict[str, Any]:
         """The content of done.json, failed.json, cost.json or tracked.json; empty where there is none.
@@ -154,9 +171,19 @@ class Ledger:
             raise ResultsError(f"{path} is damaged: {error}. Delete the file; the trial then runs again.") from error
         return content
 
-    def missing(self, trials: Iterable[TrialSpec]) -> list[TrialSpec]:
-        """The trials that are neither done nor failed."""
-        return [trial for trial in trials if self.state(trial.id) in ("planned", "started")]
+    def missing(self, trials: Iterable[TrialSpec], *, retry_failed: bool = False) -> list[TrialSpec]:
+        """The trials that are neither done nor, unless they are to be tried again, failed."""
+        wanted = ("planned", "started", "failed") if retry_failed else ("planned", "started")
+        return [trial for trial in trials if self.state(trial.id) in wanted]
+
+    @property
+    def identity(self) -> str:
+        """A name for this results folder that moves with it, so that two folders on one MLflow server stay apart."""
+        path = self.root / "ledger-id"
+        if not path.exists():
+            with contextlib.suppress(FileExistsError), path.open("x") as stream:
+                stream.write(uuid.uuid4().hex)
+        return path.read_text()
 
 
 def now() -> str:
@@ -174,12 +201,22 @@ def write_text(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.read_text(encoding="utf-8") == content:
         return
+    with replacing(path) as stream:
+        stream.write(content.encode())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose content takes the place of a file at the end, all at once; a failure leaves nothing behind."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def append_line(path: Path, content: dict[str, Any]) -> None:
@@ -190,6 +227,8 @@ def append_line(path: Path, content: dict[str, Any]) -> None:
             stream.seek(-1, os.SEEK_END)
             torn = stream.read(1) != b"\n"
         stream.write((b"\n" if torn else b"") + json.dumps(content).encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic_core import ErrorDetails
 
 from .errors import UnknownName, UsageError
 from .tasks import Task
@@ -78,10 +80,19 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 
 def files(kind: Kind) -> dict[str, Path]:
-    """The file of every name of a kind, in alphabetical order; ours win over those on ZOOMBENCH_PATH."""
-    roots = [Path(entry) for entry in os.environ.get("ZOOMBENCH_PATH", "").split(os.pathsep) if entry] + [ROOT]
-    found = {path.stem: path for root in roots for path in (root / FOLDERS[kind]).glob("*.py")}
+    """The file of every name of a kind, in alphabetical order; the first folder that has it wins, ours before all."""
+    roots = [ROOT, *_own_folders()]
+    found = {path.stem: path for root in reversed(roots) for path in (root / FOLDERS[kind]).glob("*.py")}
     return {name: found[name] for name in sorted(found) if not name.startswith("_")}
+
+
+def _own_folders() -> list[Path]:
+    """The folders of ZOOMBENCH_PATH; raises UsageError for one that is not there."""
+    folders = [Path(entry) for entry in os.environ.get("ZOOMBENCH_PATH", "").split(os.pathsep) if entry]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"ZOOMBENCH_PATH names {folder}, which is no folder.")
+    return folders
 
 
 def names(kind: Kind) -> list[str]:
@@ -95,8 +106,14 @@ def find(kind: Kind, name: str) -> Path:
     if name in known:
         return known[name]
     raise UnknownName(
-        f"no {FOLDERS[kind]}/{name}.py.{closest(name, names(kind))} `zoombench list {kind}s` shows what there is."
+        f"no {FOLDERS[kind]}/{name}.py{_searched()}.{closest(name, names(kind))} "
+        f"`zoombench list {kind}s` shows what there is."
     )
+
+
+def _searched() -> str:
+    folders = _own_folders()
+    return f" here or in {', '.join(map(str, folders))}" if folders else ""
 
 
 def load(kind: Kind, name: str) -> ModuleType:
@@ -131,6 +148,10 @@ def declaration(kind: Kind, name: str) -> Declaration:
     config = getattr(declared, "Config", None)
     if config is None:
         raise UsageError(f"{where} has no class Config: every {kind} declares its settings as a frozen dataclass.")
+    if not getattr(getattr(config, "__dataclass_params__", None), "frozen", False):
+        raise UsageError(f"{where}: Config must be a frozen dataclass: write @dataclass(frozen=True) above it.")
+    if not any(isinstance(node, ast.FunctionDef) and node.name == "build" for node in tree.body):
+        raise UsageError(f"{where} has no function build: every {kind} is made by one (harness/contract.py).")
     task = getattr(declared, "task", None)
     if kind == "dataset" and task is None:
         raise UsageError(f"{where} has no function task(config): every dataset says what it asks.")
@@ -148,15 +169,29 @@ def declaration(kind: Kind, name: str) -> Declaration:
     )
 
 
+_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+
+
+def complaint(error: ValidationError) -> ErrorDetails:
+    """The one of pydantic's complaints to speak of: an unknown key first, as it is often a misspelt missing one."""
+    return min(error.errors(), key=lambda one: one["type"] not in _UNKNOWN_KEY)
+
+
 def explain(error: ValidationError, known: Iterable[str]) -> str:
-    """The first complaint of pydantic in our words: what was found, what was expected, what was probably meant."""
-    first = error.errors()[0]
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    """That complaint in our words: what was found, what was expected, what was probably meant."""
+    first = complaint(error)
+    if first["type"] in _UNKNOWN_KEY:
         key = str(first["loc"][-1])
         names = sorted(known)
         return f"unknown key {key!r}.{closest(key, names)} Known: {', '.join(names) or 'none'}."
     if first["type"] == "missing":
         return f"key {first['loc'][-1]!r} is missing."
+    if first["type"] == "too_short":
+        return "it is empty, and at least one entry is needed."
+    if first["type"] == "dict_type":
+        return f"expected a mapping of labels to settings, found {first['input']!r}."
+    if first["type"] == "string_pattern_mismatch":
+        return f"expected letters, digits, '.', '_' and '-', as it names a folder, found {first['input']!r}."
     message = first["msg"].removeprefix("Value error, ")
     if not message.startswith("Input should be "):
         return f"{message}."  # the file's own words, which say what was found
@@ -166,7 +201,11 @@ def explain(error: ValidationError, known: Iterable[str]) -> str:
         if one["loc"][:-1] == first["loc"][:-1] and one["input"] is first["input"]
     ]
     expected = " or ".join(dict.fromkeys(same))
-    return f"expected {expected}, found {first['input']!r}."
+    found = first["input"]
+    hint = (
+        " YAML reads it as text: write 1.0e-3." if isinstance(found, str) and re.fullmatch(r"\d+e-?\d+", found) else ""
+    )
+    return f"expected {expected}, found {found!r}.{hint}"
 
 
 def _execute(tree: ast.Module, *, kind: Kind, name: str, path: Path) -> ModuleType:
@@ -184,8 +223,13 @@ def _declares(node: ast.stmt) -> bool:
         return (node.module or "") in _HARMLESS_IMPORTS
     if isinstance(node, ast.Import):
         return all(alias.name in _HARMLESS_IMPORTS for alias in node.names)
-    if isinstance(node, ast.Assign) and all(isinstance(target, ast.Name) for target in node.targets):
-        return all(isinstance(t, ast.Name) and t.id.isupper() for t in node.targets) and _is_literal(node.value)
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        named = [target.id for target in targets if isinstance(target, ast.Name)]
+        literal = node.value is not None and _is_literal(node.value)
+        if set(named) & {"INPUTS", "COMPETES", "VERSION"} and not literal:
+            raise ValueError(f"{named[0]} on line {node.lineno} must be a literal: it is read without running the file")
+        return len(named) == len(targets) and all(name.isupper() for name in named) and literal
     return isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in _DECLARED_NAMES
 
 

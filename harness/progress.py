@@ -23,6 +23,8 @@ class Progress:
         self.first_epoch = 0.0
         """When the first epoch ended: what came before, starting processes, says nothing of the pace."""
         self.running: dict[str, tuple[TrialSpec, dict[str, Any]]] = {}
+        self.reached: dict[str, int] = {}
+        """Epochs that each trial has finished here."""
         self.done = self.failed = self.epochs_done = 0
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=True)
 
@@ -48,6 +50,7 @@ class Progress:
         self.running[spec.id] = (spec, score)
         if score["split"] == "train":
             self.epochs_done += 1
+            self.reached[spec.id] = score["epoch"]
             self.first_epoch = self.first_epoch or time.monotonic()
 
     def ended(self, spec: TrialSpec, ledger: Ledger) -> None:
@@ -60,6 +63,7 @@ class Progress:
             what = f"{scores[-1]['metric']} {scores[-1]['value']:.4g}" if scores else "done"
         elif state == "failed":
             self.failed += 1
+            self.epochs -= spec.budget.epochs - self.reached.get(spec.id, 0)  # those it will not run
             failure = ledger.record(spec.id, "failed.json")
             what = f"FAILED {failure['error_class']}: {failure['message'].splitlines()[0]}"
         else:
@@ -74,6 +78,8 @@ class Progress:
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 2))
+        if not self.running and not self.done + self.failed:
+            table.add_row("starting Ray and its processes: half a minute on a slow machine")
         for spec, score in self.running.values():
             epoch = score.get("epoch", 0)
             said = f"{score['split']} {score['metric']} {score['value']:.4g}" if score else "starting"

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .errors import ResultsError
 from .ledger import Ledger
 from .spec import Sweep, TrialSpec
 
@@ -18,6 +19,7 @@ _COPIED = (
     "train_seconds",
     "commit",
     "device",
+    "amp",
     "torch",
     "started",
     "attempts",
@@ -65,6 +67,27 @@ def changed_since(trials: Iterable[TrialSpec], ledger: Ledger) -> dict[str, list
     return changed
 
 
+def cautions(sweep: Sweep, ledger: Ledger) -> tuple[str, ...]:
+    """What a reader of the report must know of how the trials were made."""
+    notes = []
+    for pick, key in (("method", "method_code"), ("dataset", "dataset_code")):
+        made: dict[str, set[str]] = {}
+        for trial in sweep.runnable:
+            record = ledger.record(trial.id, "done.json")
+            if record:
+                made.setdefault(getattr(trial, pick).label, set()).add(record[key])
+        notes += [
+            f"The trials of {label} were made by {len(codes)} versions of its code, under one VERSION: their scores "
+            "may not belong together."
+            for label, codes in made.items()
+            if len(codes) > 1
+        ]
+    amp = [bool(record["amp"]) for trial in sweep.runnable if (record := ledger.record(trial.id, "done.json"))]
+    if any(amp):
+        notes.append(f"{sum(amp)} of {len(amp)} trials trained under automatic mixed precision (bfloat16).")
+    return tuple(notes)
+
+
 def _identity(trial: TrialSpec) -> dict[str, Any]:
     return {
         "trial_id": trial.id,
@@ -103,9 +126,15 @@ def _row(trial: TrialSpec, ledger: Ledger) -> dict[str, Any]:
         how_far = f"stopped after {epochs} of {trial.budget.epochs} epochs" if state == "started" else "not started"
         return row | {"status": "missing", "reason": how_far}
     record = ledger.record(trial.id, "done.json")
-    score = next(s for s in ledger.scores(trial.id) if s["split"] == "test" and s["metric"] == metric.name)
+    scores = [s for s in ledger.scores(trial.id) if s["split"] == "test" and s["metric"] == metric.name]
+    if not scores:
+        raise ResultsError(
+            f"{ledger.folder(trial.id)} is marked done and holds no test score. Delete done.json there; the trial then "
+            "runs again."
+        )
+    score = scores[-1]
     return (
         row
         | {"status": "done", "value": score["value"], "epoch": score["epoch"], "gpu_hours": record["gpu_hours"]}
-        | {key: record[key] for key in _COPIED}
+        | {key: record.get(key) for key in _COPIED}
     )

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from . import sweepfile
 from .budget import Budget, Training
 from .errors import SweepFileError, UnknownName, UsageError
-from .lookup import Kind, closest, declaration, explain
+from .lookup import Kind, closest, complaint, declaration, explain
 from .sweepfile import Lines, Settings, SweepFile
 from .tasks import Task
 
@@ -142,6 +142,15 @@ def load(source: str | Path | None) -> Sweep:
     for choice in methods:
         if choice.label == reference and not declaration("method", choice.name).competes:
             raise lines.error(("reference",), f"{reference} is an upper bound and cannot be the reference.")
+    metrics = {task_of(dataset).metric.name: task_of(dataset).metric for dataset in datasets}
+    for name, margin in file.margins.items():
+        if name not in metrics:
+            known = ", ".join(sorted(metrics))
+            raise lines.error(
+                ("margins", name), f"no dataset here is judged by {name!r}.{closest(name, metrics)} Known: {known}."
+            )
+        if metrics[name].unit == "fraction" and margin >= 1:
+            raise lines.error(("margins", name), f"{margin:g} is all of the scale: one point of {name} is 0.01.")
     trials = tuple(
         TrialSpec(
             method=method,
@@ -210,7 +219,7 @@ def _choose(kind: Kind, label: str, entry: dict[str, Any] | None, lines: Lines) 
         config = declared.resolve(settings)
     except ValidationError as error:
         known = [one.name for one in fields(declared.config)]
-        raise lines.error((section, label, *error.errors()[0]["loc"]), explain(error, known)) from error
+        raise lines.error((section, label, *complaint(error)["loc"]), explain(error, known)) from error
     return Choice(label=label, name=name, config=config, version=declared.version, fingerprint=declared.fingerprint)
 
 

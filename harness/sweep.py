@@ -8,7 +8,7 @@ costs a trial two seconds, scheduling it a few hundredths.
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ def launch(
     *,
     commit: str,
     progress: Progress,
+    retry: bool = False,
     address: str | None = None,
 ) -> None:
     """Run trials on Ray Tune until each is done, failed, or held by another process.
@@ -51,11 +52,11 @@ def launch(
     with _cluster(address):
         gpus_there = ray.cluster_resources().get("GPU", 0.0)
         resources = {trial.id: _resources(trial, settings, gpus_there) for trial in trials}
-        _refuse_the_impossible(trials, resources)
+        _look_for_the_impossible(trials, resources, say=progress.say if address else None)
         left = list(trials)
         for wave in range(WAVES):
             watch = _Watch({trial.id: trial for trial in left}, ledger, progress, last=wave == WAVES - 1)
-            _fit(left, ledger, settings, resources, commit=commit, watch=watch)
+            _fit(left, ledger, settings, resources, commit=commit, retry=retry or wave > 0, watch=watch)
             left = [trial for trial in left if trial.id in watch.lost]
             if not left:
                 break
@@ -68,6 +69,7 @@ def _fit(
     resources: dict[str, dict[str, float]],
     *,
     commit: str,
+    retry: bool,
     watch: "_Watch",
 ) -> None:
     """One Tune experiment; its own records are scratch and go when it ends."""
@@ -77,7 +79,10 @@ def _fit(
         root=ledger.root,
         settings=settings.model_dump(),
         commit=commit,
-        path=os.environ.get("ZOOMBENCH_PATH", ""),
+        retry=retry,
+        path=os.pathsep.join(
+            os.path.abspath(entry) for entry in os.environ.get("ZOOMBENCH_PATH", "").split(os.pathsep) if entry
+        ),
     )
     trainable = tune.with_resources(
         trainable, lambda config: tune.PlacementGroupFactory([resources[config["trial_id"]]])
@@ -96,7 +101,14 @@ def _fit(
 
 
 def _train(
-    config: dict[str, Any], *, specs: dict[str, Any], root: Path, settings: dict[str, Any], commit: str, path: str
+    config: dict[str, Any],
+    *,
+    specs: dict[str, Any],
+    root: Path,
+    settings: dict[str, Any],
+    commit: str,
+    retry: bool,
+    path: str,
 ) -> None:
     """What a Ray worker does: one trial, each score reported as it comes."""
     os.environ["ZOOMBENCH_PATH"] = path
@@ -105,6 +117,7 @@ def _train(
         Ledger(root),
         Settings(**settings),
         commit=commit,
+        retry=retry,
         listen=lambda score: tune.report({"score": score}),
     )
     if outcome == "out of memory":
@@ -137,7 +150,8 @@ class _Watch(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         spec = self._spec(trial)
-        if self.ledger.state(spec.id) in ("planned", "started"):
+        events = self.ledger.events(spec.id)
+        if not events or events[-1]["event"] not in ("done", "failed"):
             cause = _last_line(trial)
             if self.last:
                 self.ledger.fail(
@@ -190,15 +204,18 @@ def _resources(trial: TrialSpec, settings: Settings, gpus_there: float) -> dict[
     return {"CPU": float(trial.budget.cpus)} | ({"GPU": float(wanted)} if wanted else {})
 
 
-def _refuse_the_impossible(trials: Sequence[TrialSpec], resources: dict[str, dict[str, float]]) -> None:
-    """A trial that no node can hold would wait for ever."""
+def _look_for_the_impossible(
+    trials: Sequence[TrialSpec], resources: dict[str, dict[str, float]], *, say: Callable[[str], None] | None
+) -> None:
+    """A trial that no node can hold would wait for ever here; on a cluster (`say`) a larger node may still come."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for trial in trials:
         asked = resources[trial.id]
         if not any(all(node.get(key, 0) >= amount for key, amount in asked.items()) for node in nodes):
             best = ", ".join(f"{max(node.get(key, 0) for node in nodes):g} {key}" for key in asked)
             wants = ", ".join(f"{amount:g} {key}" for key, amount in asked.items())
-            raise UsageError(
-                f"budget {trial.budget_label}: a trial asks for {wants}, but the largest node has {best}. "
-                "Lower cpus or gpus in the budget, or give --address of a larger cluster."
-            )
+            found = f"budget {trial.budget_label}: a trial asks for {wants}, but the largest node has {best}."
+            if say is None:
+                raise UsageError(f"{found} Lower cpus or gpus in the budget, or give --address of a larger cluster.")
+            say(f"{found} Waiting for the cluster to grow.")
+            return

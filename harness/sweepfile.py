@@ -2,14 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .budget import Budget, Training
 from .errors import SweepFileError
-from .lookup import closest, explain
+from .lookup import closest, complaint, explain
 
 SWEEPS = Path(__file__).parent / "sweeps"
 LABEL = re.compile(r"[^\s/\\\x00-\x1f][^/\\\x00-\x1f]{0,79}")
@@ -45,7 +45,7 @@ class SweepFile(BaseModel):
     seeds: list[int] = Field(min_length=1)
     reference: str | None = None
     """Label of the method that the others are compared with; left out: the first one."""
-    margins: dict[str, float] = {}
+    margins: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     """Per metric, the largest difference that does not matter."""
     training: Training = Training()
     settings: Settings = Settings()
@@ -61,8 +61,8 @@ class SweepFile(BaseModel):
             return list(range(seeds))
         if len(set(map(str, seeds))) < len(seeds):
             raise ValueError("a seed is listed twice")
-        if any(isinstance(seed, int) and seed < 0 for seed in seeds):
-            raise ValueError("seeds are counted from 0")
+        if any(isinstance(seed, int) and not 0 <= seed < 2**53 for seed in seeds):
+            raise ValueError("seeds are counted from 0, and stay below 2**53")
         return seeds
 
     @field_validator("methods", "datasets", "budgets", mode="after")
@@ -72,6 +72,17 @@ class SweepFile(BaseModel):
             if not LABEL.fullmatch(label):
                 raise ValueError(f"the label {label!r} must be 1 to 80 characters without a slash")
         return entries
+
+
+class _LabelsAreText(yaml.SafeLoader):
+    """Safe YAML in which a key is the text that stands there: `on`, `yes` and `16` are labels, not values."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        self.flatten_mapping(node)
+        return {str(key.value): self.construct_object(value, deep=True) for key, value in node.value}
+
+
+_LabelsAreText.add_constructor("tag:yaml.org,2002:map", _LabelsAreText.construct_mapping)
 
 
 class Lines:
@@ -137,29 +148,29 @@ def read(path: Path) -> tuple[SweepFile, Lines]:
     try:
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader=_LabelsAreText)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SweepFileError(f"{path}:{line}: not YAML: {error.problem}.") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SweepFileError(f"{path}: cannot be read: {error}.") from error
-    lines = Lines(path, root)
+    try:
+        lines = Lines(path, root)
+    except RecursionError as error:
+        raise SweepFileError(f"{path}: an anchor contains itself, or the file is nested too deeply.") from error
     if not isinstance(content, dict):
         raise lines.error((), "expected a mapping with methods, datasets, budgets and seeds.")
     content.setdefault("name", path.stem)
-    for section in ("methods", "datasets", "budgets"):
-        if isinstance(content.get(section), dict):
-            content[section] = {str(label): entry for label, entry in content[section].items()}
     try:
         return SweepFile.model_validate(content, strict=True), lines
     except ValidationError as error:
-        location = error.errors()[0]["loc"]
+        location = complaint(error)["loc"]
         raise lines.error(location, _explain_at(error)) from error
 
 
 def _explain_at(error: ValidationError) -> str:
     """pydantic's first complaint; the location is said by Lines, and the known keys depend on it."""
-    first = error.errors()[0]
+    first = complaint(error)
     models: dict[str, type[BaseModel]] = {"budgets": Budget, "training": Training, "settings": Settings}
     model = models.get(str(first["loc"][0]), SweepFile) if len(first["loc"]) > 1 else SweepFile
     if first["type"] == "value_error":

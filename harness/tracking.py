@@ -139,11 +139,13 @@ class _Client:
         uri = tracking_uri(ledger)
         sweep_folder = ledger.sweep_folder(sweep.name)
         sweep_folder.mkdir(parents=True, exist_ok=True)
-        client = mlflow.MlflowClient(tracking_uri=uri)
         with ledger.lock(ledger.root / "tracking.lock"):
+            client = mlflow.MlflowClient(tracking_uri=uri)  # it creates the tables: one process at a time
             self = cls(client, ledger, sweep, uri, _experiment(client, ledger, uri))
             self.parent = self._run(
-                {"zoombench.sweep": sweep.name}, name=sweep.name, more={"zoombench.sweep_file": sweep.path.name}
+                {"zoombench.sweep": sweep.name, "zoombench.ledger": ledger.identity},
+                name=sweep.name,
+                more={"zoombench.sweep_file": sweep.path.name},
             )
             client.update_run(self.parent, status="RUNNING")
             resolved = sweep_folder / "resolved.yaml"
@@ -158,7 +160,7 @@ class _Client:
         state = self.ledger.state(trial.id)
         record = self.ledger.record(trial.id, "tracked.json")
         sent = record.get(self.uri, {"scores": 0, "status": ""})
-        identity = {"zoombench.trial_id": trial.id}
+        identity = {"zoombench.trial_id": trial.id, "zoombench.ledger": self.ledger.identity}
         run_id = self._run(identity, name=f"{trial.title} ({trial.id})", more={"mlflow.parentRunId": self.parent})
         if sent.get("run_id") != run_id:
             sent = {"scores": 0, "status": "", "run_id": run_id}
@@ -173,7 +175,12 @@ class _Client:
         for start in range(0, len(new), 1000):
             self.mlflow.log_batch(run_id, metrics=new[start : start + 1000])
         ending = self.ledger.record(trial.id, f"{state}.json") if state in ("done", "failed") else {}
-        tags = {"zoombench.state": state, "zoombench.attempts": self.ledger.attempts(trial.id)}
+        tags: dict[str, Any] = {
+            "zoombench.method": trial.method.label,
+            "zoombench.dataset": trial.dataset.label,
+            "zoombench.budget": trial.budget_label,
+        }
+        tags |= {"zoombench.state": state, "zoombench.attempts": self.ledger.attempts(trial.id)}
         tags |= {
             f"zoombench.{key}": ending[key] for key in ("error_class", "message", "device", "torch") if key in ending
         }
@@ -230,17 +237,12 @@ def _experiment(client: Any, ledger: Ledger, uri: str) -> str:
 
 
 def _flat(trial: TrialSpec) -> dict[str, Any]:
-    """Everything that a trial is, as MLflow's flat parameters."""
-    flat: dict[str, Any] = {
-        "method": trial.method.label,
-        "dataset": trial.dataset.label,
-        "budget": trial.budget_label,
-        "seed": trial.seed,
-    }
+    """Everything that a trial's id is made of, as MLflow's flat and immutable parameters; labels are tags."""
+    flat: dict[str, Any] = {"method": trial.method.name, "dataset": trial.dataset.name, "seed": trial.seed}
     sections = {
         "method": trial.method.config,
         "dataset": trial.dataset.config,
-        "budget": trial.budget.model_dump(),
+        "budget": trial.budget.model_dump(exclude={"cpus", "gpus"}),
         "training": trial.training.model_dump(),
     }
     for section, settings in sections.items():

@@ -6,13 +6,15 @@ that was killed gives the same numbers as one that never was.
 
 import hashlib
 import math
-import os
+import random
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -22,7 +24,7 @@ from torch.utils.data import DataLoader
 from . import cost, lookup, pictures
 from .contract import Method, Output
 from .errors import CheckpointError, NonFiniteLoss, TrialError
-from .ledger import write_json
+from .ledger import replacing, write_json
 from .spec import TrialSpec
 from .sweepfile import Settings
 from .tasks import Task
@@ -60,6 +62,7 @@ def run(
     torch.set_num_threads(spec.budget.cpus)
     device = pick_device(spec, settings)
     trial = _Trial.build(spec, workdir, settings, device)
+    trial.measure_cost(note)
     if trial.checkpoint.exists():
         trial.restore()
         note("resume", epoch=trial.epoch, step=trial.step)
@@ -71,7 +74,7 @@ def run(
         trial.save()
         note("epoch", epoch=trial.epoch)
         yield from trial.history[known:]
-    yield from trial.finish()
+    yield from trial.finish(note)
 
 
 def pick_device(spec: TrialSpec, settings: Settings) -> torch.device:
@@ -85,6 +88,34 @@ def stream_seed(*parts: object) -> int:
     """A seed for one purpose, so that drawing more for one never moves another."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:7], "little")
+
+
+def seed_everything(*parts: object) -> None:
+    """Seed every generator that a method may draw from without being handed one."""
+    seed = stream_seed(*parts)
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def get_random_state(device: torch.device) -> dict[str, Any]:
+    """The state of those generators, in values that `torch.load(weights_only=True)` reads."""
+    kind, keys, *rest = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if device.type == "cuda" else None,
+        "random": random.getstate(),
+        "numpy": (kind, np.asarray(keys).tolist(), *rest),
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """What get_random_state gave."""
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
+    random.setstate(state["random"])
+    np.random.set_state(state["numpy"])
 
 
 def weights_hash(method: nn.Module) -> str:
@@ -120,6 +151,10 @@ class _Trial:
     unread: list[Tensor] = field(default_factory=list)
     """Losses that the host has not looked at."""
     last_finite: float = math.nan
+    random_state: dict[str, Any] | None = None
+    """Of a checkpoint from within an epoch: to be set again after the epoch has been started anew."""
+    epoch_random_state: dict[str, Any] | None = None
+    """When this epoch was started: it is started from the same state when the trial goes on."""
 
     @property
     def checkpoint(self) -> Path:
@@ -140,17 +175,17 @@ class _Trial:
         if len(splits["train"]) < 2 or len(splits["test"]) < 1:
             raise TrialError(f"{spec.dataset.label}: too few examples to train and test ({len(splits['train'])}).")
         module = lookup.load("method", spec.method.name)
-        torch.manual_seed(stream_seed(spec.seed, "initialisation"))
+        seed_everything(spec.seed, "initialisation")
         method = module.build(module.Config(**spec.method.config), task, spec.budget).to(device)
-        torch.manual_seed(stream_seed(spec.seed, "training"))
         groups = method.parameter_groups(spec.training.learning_rate)
         optimizer = torch.optim.AdamW(groups, weight_decay=spec.training.weight_decay)
         steps = max(1, len(splits["train"]) // spec.budget.batch)
+        total = max(3, steps * spec.budget.epochs)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=max(2, steps * spec.budget.epochs),
-            pct_start=spec.training.warmup,
+            total_steps=total,
+            pct_start=max(spec.training.warmup, 2 / total),  # it divides by the steps of its rise, less one
         )
         return cls(
             spec=spec,
@@ -165,13 +200,33 @@ class _Trial:
             steps=steps,
         )
 
+    def measure_cost(self, note: Callable[..., None]) -> None:
+        """Once a trial and before it trains, so that nothing of it can be lost; then the training's seed is set.
+
+        A method whose cost cannot be measured is trained all the same: its cost stays absent from the table.
+        """
+        if not (self.workdir / "cost.json").exists():
+            batch = list(range(min(self.spec.budget.batch, len(self.splits["train"]))))
+            inputs, target = next(self._load(self.splits["train"], [batch]))
+            try:
+                measured = cost.measure(self.method, inputs=inputs, target=target, autocast=self._autocast)
+            except Exception as error:  # noqa: BLE001 - a stranger's method may not be copied, or not fit twice
+                note("cost not measured", why=f"{type(error).__name__}: {error}")
+            else:
+                write_json(self.workdir / "cost.json", asdict(measured))
+        seed_everything(self.spec.seed, "training")
+
     def train_epoch(self) -> None:
         """From the step where the trial stands to the end of the epoch."""
         budget, train = self.spec.budget, self.splits["train"]
+        self.epoch_random_state = get_random_state(self.device)
         self.method.train()
         self.method.start_epoch(self.epoch, budget.epochs)
         if hasattr(train, "set_epoch"):
             train.set_epoch(self.epoch)
+        if self.random_state is not None:
+            set_random_state(self.random_state)
+            self.random_state = None
         order = torch.Generator().manual_seed(stream_seed(self.spec.seed, "order", self.epoch))
         indices = torch.randperm(len(train), generator=order).tolist()
         batches = [indices[i * budget.batch : (i + 1) * budget.batch] for i in range(self.step, self.steps)]
@@ -200,18 +255,17 @@ class _Trial:
                 Score("validation", self.epoch, self.task.metric.name, float(columns["score"].double().mean()))
             )
 
-    def finish(self) -> Iterator[Score]:
-        """Measure cost, judge the test split, and leave the files of a finished trial."""
-        columns, first = self._judge("test")
-        inputs, target, output = first
-        if not (self.workdir / "cost.json").exists():
-            measured = cost.measure(self.method, inputs=inputs, target=target, autocast=self._autocast)
-            write_json(self.workdir / "cost.json", asdict(measured))
+    def finish(self, note: Callable[..., None]) -> Iterator[Score]:
+        """Judge the test split, and leave the files of a finished trial."""
+        columns, (inputs, output) = self._judge("test")
         numbers = {"example": torch.arange(len(columns["score"]))} | columns
         table = pa.table({name: column.cpu().numpy() for name, column in numbers.items()})
-        pq.write_table(table, self.workdir / "predictions.parquet.tmp")
-        os.replace(self.workdir / "predictions.parquet.tmp", self.workdir / "predictions.parquet")
-        pictures.write(inputs["image"], output.zooms, self.workdir / "looks", count=EXAMPLES_TO_PICTURE)
+        with replacing(self.workdir / "predictions.parquet") as stream:
+            pq.write_table(table, stream)
+        try:
+            pictures.write(inputs["image"], output.zooms, self.workdir / "looks", count=EXAMPLES_TO_PICTURE)
+        except (ValueError, RuntimeError, TypeError, IndexError) as error:  # a zoom that does not keep the contract
+            note("no pictures", why=f"{type(error).__name__}: {error}")
         self._write_torch({"trial": self.spec.id, "model": self.method.state_dict()}, self.workdir / "weights.pt")
         facts = {
             "train_seconds": self.train_seconds,
@@ -233,8 +287,8 @@ class _Trial:
             "model": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+            "random": get_random_state(self.device),
+            "epoch_random": self.epoch_random_state,
             "epoch": self.epoch,
             "step": self.step,
             "loss_sum": self.loss_sum,
@@ -258,9 +312,8 @@ class _Trial:
         self.method.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["rng"].cpu())
-        if self.device.type == "cuda" and state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"].cpu())
+        set_random_state(state["epoch_random"] if state["step"] else state["random"])
+        self.random_state = state["random"] if state["step"] else None
         self.epoch, self.step = state["epoch"], state["step"]
         self.loss_sum, self.train_seconds = state["loss_sum"], state["train_seconds"]
         self.history = [Score(*score) for score in state["history"]]
@@ -268,6 +321,10 @@ class _Trial:
     def _step(self, inputs: dict[str, Tensor], target: Tensor) -> Tensor:
         with self._autocast():
             loss = self.method(**inputs, target=target).loss
+        if loss is None:
+            raise TrialError(
+                f"{self.spec.method.name}: forward was given a target and returned an Output without loss."
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.method.parameters(), self.spec.training.clip)
@@ -277,8 +334,8 @@ class _Trial:
         return detached
 
     @torch.no_grad()
-    def _judge(self, split: str) -> tuple[dict[str, Tensor], tuple[dict[str, Tensor], Tensor, Output]]:
-        """Every example of a split once, in order; also the first batch and what the method answered to it."""
+    def _judge(self, split: str) -> tuple[dict[str, Tensor], tuple[dict[str, Tensor], Output]]:
+        """Every example of a split once, in order; also the first batch's inputs and what the method answered."""
         self.method.eval()
         size, batch = len(self.splits[split]), self.spec.budget.batch
         parts: list[dict[str, Tensor]] = []
@@ -292,7 +349,7 @@ class _Trial:
             prediction = output.prediction.float()
             finite &= prediction.isfinite().all()
             parts.append(self.task.judge(prediction, target))
-            first = first or (inputs, target, output)
+            first = first or (inputs, output)
         if not finite:
             raise NonFiniteLoss(
                 f"the answer to some {split} example is not finite after epoch {self.epoch} of trial {self.spec.id} "
@@ -348,12 +405,15 @@ class _Trial:
             self.loss_sum += loss
 
     def _write_torch(self, state: dict[str, Any], path: Path) -> None:
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        try:
+            with replacing(path) as stream:
+                torch.save(state, stream)
+        except (OSError, RuntimeError) as error:  # torch hides a full disk behind a RuntimeError
+            free = shutil.disk_usage(path.parent).free / 2**20
+            raise CheckpointError(
+                f"{path} cannot be written ({free:.0f} MiB are free there): {error}. Make room, then run again with "
+                "--retry-failed."
+            ) from error
 
 
 def _cpu_name() -> str:

@@ -21,7 +21,7 @@ from .statistics import (
     summarise,
     t_interval,
 )
-from .table import INFRASTRUCTURE, check
+from .table import OUTCOMES, check
 from .wording import Design, Metric, Verdict, judge
 
 COSTS = (
@@ -227,7 +227,7 @@ def _methods(rows: pd.DataFrame, reference: str) -> list[tuple[str, pd.DataFrame
 
 
 def _outcomes(group: pd.DataFrame) -> Outcomes:
-    failed = (group["status"] == "failed") & ~group["error_class"].isin(INFRASTRUCTURE).fillna(False).astype(bool)
+    failed = (group["status"] == "failed") & group["error_class"].isin(OUTCOMES).fillna(False).astype(bool)
     kept = group[(group["status"] == "done") | failed]
     return Outcomes(
         seeds=kept["seed"].to_numpy(dtype=np.int64),
@@ -237,7 +237,7 @@ def _outcomes(group: pd.DataFrame) -> Outcomes:
 
 
 def _entry(name: str, group: pd.DataFrame) -> Entry:
-    lost = (group["status"] == "failed") & group["error_class"].isin(INFRASTRUCTURE).fillna(False).astype(bool)
+    lost = (group["status"] == "failed") & ~group["error_class"].isin(OUTCOMES).fillna(False).astype(bool)
     return Entry(
         method=name,
         competes=bool(group["competes"].iloc[0]),

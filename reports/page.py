@@ -27,7 +27,7 @@ class About:
     resolved: str
     """The sweep file with every default filled in, as YAML."""
     versions: Mapping[str, str]
-    """What the trials ran on: python, torch, ray, …"""
+    """What wrote the page: python, torch, ray, …; what each trial ran on is in the table."""
     commit: str
     looks: Mapping[str, Path] = field(default_factory=dict)
     """trial_id to a folder with N-image.png, N-saliency.png, N-grid.png, N-resampled.png; perhaps N.txt, a caption."""
@@ -37,6 +37,8 @@ class About:
     """Columns trial_id, method, dataset, budget, seed, epoch, split, metric and value."""
     margins: Mapping[str, float] = field(default_factory=dict)
     """Metric to the difference, in its unit, below which two methods count as equal; declared before the runs."""
+    notes: tuple[str, ...] = ()
+    """Cautions that whoever ran the trials adds."""
 
 
 def render(table: pd.DataFrame, about: About) -> str:
@@ -61,7 +63,7 @@ def render(table: pd.DataFrame, about: About) -> str:
         about=about,
         cells=_drawn(found, about),
         verdicts=[_verdict(cell) for cell in found],
-        cautions=_cautions(table, found),
+        cautions=[*about.notes, *_cautions(table, found)],
         done=int((table["status"] == "done").sum()),
         planned=len(table),
         counts={status: int((table["status"] == status).sum()) for status in results.STATUSES},
@@ -150,7 +152,7 @@ def _cautions(table: pd.DataFrame, found: tuple[Cell, ...]) -> list[str]:
     ]
     cautions += [
         f"{entry.method} failed on {cell.title} in {share(entry.summary.failures)} trials; "
-        "its mean is given convergence."
+        + ("its mean is given convergence." if entry.summary.mean is not None else "it has no score.")
         for cell in found
         for entry in cell.entries
         if entry.summary.failures.k
@@ -161,11 +163,13 @@ def _cautions(table: pd.DataFrame, found: tuple[Cell, ...]) -> list[str]:
             f"Some comparisons have {min(sizes)} complete {plural(min(sizes), 'pair')}. Below six, no "
             "distribution-free test can reach .05, so the claims rest on the t test."
         )
-    lost = int(table["error_class"].isin(results.INFRASTRUCTURE).sum())
-    if lost:
+    failed = table[table["status"] == "failed"]
+    lost = failed[~failed["error_class"].isin(results.OUTCOMES).fillna(False).astype(bool)]
+    if len(lost):
+        causes = ", ".join(f"{name} × {count}" for name, count in sorted(lost["error_class"].value_counts().items()))
         cautions.append(
-            f"{lost} {plural(lost, 'trial')} ended because of the machines, not the method, and "
-            f"{'is' if lost == 1 else 'are'} taken as missing at random. Run the sweep again to fill the gap."
+            f"{len(lost)} {plural(len(lost), 'trial')} ended by an error that is no result of a method ({causes}). "
+            "Their pairs are left out, as if missing at random: mend the cause, then `zoombench run --retry-failed`."
         )
     unfinished = int((table["status"] == "missing").sum())
     if unfinished:

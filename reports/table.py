@@ -46,11 +46,12 @@ COLUMNS = (
     Column("latency_ms_p50", "Float64", "median milliseconds of one forward pass, batch 1"),
     Column("latency_ms_p90", "Float64", "90th percentile of the same"),
     Column("peak_memory_mib", "Float64", "MiB of tensors at the peak of one training step"),
-    Column("train_seconds", "Float64", "seconds spent training, all attempts"),
+    Column("train_seconds", "Float64", "seconds spent training, up to the last checkpoint of each attempt"),
     Column("gpu_hours", "Float64", "GPUs x hours of training; 0 on a CPU"),
     Column("commit", "string", "git commit of the code that ran"),
     Column("run_id", "string", "MLflow run, empty until tracked"),
     Column("device", "string", "device name"),
+    Column("amp", "boolean", "trained under automatic mixed precision"),
     Column("torch", "string", "version of torch"),
     Column("started", "string", "ISO 8601 time of the first attempt, UTC"),
     Column("attempts", "Int64", "how often the trial was started"),
@@ -61,8 +62,9 @@ KEY = ("method", "dataset", "budget", "seed", "metric")
 """Names one score; two rows with the same key are an error, never an average."""
 ORDER = ("dataset", "budget", "method", "seed", "metric", "trial_id")
 STATUSES = ("done", "failed", "skipped", "missing")
-INFRASTRUCTURE = ("WorkerLost",)
-"""Errors that say nothing about the method: such a trial is lost, it did not fail."""
+OUTCOMES = ("NonFiniteLoss", "OutOfMemoryError", "MemoryError")
+"""Errors that are a result of the method under its budget, and lose its pairs. Any other error (a lost node, a full
+disk, a mistake in the code) says nothing of that kind: its pairs are left out, and the page says so."""
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

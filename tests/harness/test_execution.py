@@ -1,8 +1,11 @@
 """One trial in this process: every score kept once, its error a record, its work never done twice."""
 
+import subprocess
+from dataclasses import replace
+
 import pytest
 
-from zoombench.harness import spec
+from zoombench.harness import lookup, spec
 from zoombench.harness.execution import execute, git_commit
 from zoombench.harness.ledger import Ledger
 from zoombench.harness.sweepfile import Settings
@@ -68,8 +71,8 @@ def test_memory_that_ran_out_is_an_outcome_of_its_own(tiny, ledger):
 def test_a_trial_that_goes_on_keeps_each_score_once(tiny, ledger, tmp_path):
     made = tiny(fail_at=1)
     run(made, ledger)
-    ledger.forget_failure(made.id)
-    run(made, ledger)
+    assert run(made, ledger) == ("failed", []), "a failed trial does not run again by itself"
+    execute(made, ledger, Settings(), commit="", retry=True)
     assert [(s["epoch"], s["split"], s["attempt"]) for s in ledger.scores(made.id)] == [
         (1, "train", 1),
         (1, "validation", 1),
@@ -85,6 +88,37 @@ def test_a_trial_held_by_another_process_is_left_to_it(tiny, ledger, monkeypatch
     assert ledger.state(tiny().id) == "planned"
 
 
-def test_the_commit_of_this_checkout_is_known():
-    commit = git_commit().removesuffix("+changes")
-    assert commit == "" or len(commit) == 40
+def test_the_commit_is_the_checkouts_with_a_mark_where_code_differs_from_it(tmp_path, monkeypatch):
+    def git(*words):
+        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True)
+
+    monkeypatch.setattr(lookup, "ROOT", tmp_path)
+    assert git_commit() == ""
+    git("init", "-q")
+    (tmp_path / "baselines").mkdir()
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    commit = git_commit()
+    assert len(commit) == 40
+    (tmp_path / "baselines" / "mine.py").write_text("")
+    assert git_commit() == f"{commit}+changes"
+
+
+def test_a_trial_begun_by_other_code_starts_again(tiny, ledger, monkeypatch):
+    made = tiny(fail_at=1)
+    run(made, ledger)
+    edited = replace(made, method=replace(made.method, fingerprint="another"))
+    assert edited.id == made.id
+    execute(edited, ledger, Settings(), commit="", retry=True)
+    assert [e["event"] for e in ledger.events(made.id)] == ["start", "epoch", "failed", "start", "epoch", "failed"]
+    assert [score["attempt"] for score in ledger.scores(made.id)] == [2, 2]
+
+
+def test_a_method_that_calls_exit_fails_like_any_other(tiny, ledger):
+    assert run(tiny(exit_at=0), ledger)[0] == "failed"
+
+
+def test_a_method_whose_cost_cannot_be_measured_is_trained_all_the_same(tiny, ledger):
+    made = tiny(lock=True)
+    assert run(made, ledger)[0] == "done"
+    assert "gflops" not in ledger.record(made.id, "done.json")
+    assert "cannot pickle" in next(e["why"] for e in ledger.events(made.id) if e["event"] == "cost not measured")

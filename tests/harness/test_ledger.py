@@ -7,7 +7,7 @@ import pytest
 
 from zoombench.harness import spec
 from zoombench.harness.errors import ResultsError, TrialBusy
-from zoombench.harness.ledger import Ledger, append_line, read_lines
+from zoombench.harness.ledger import Ledger, append_line, read_lines, replacing
 
 
 @pytest.fixture
@@ -25,13 +25,29 @@ def test_a_trial_goes_from_planned_to_started_to_done(ledger):
     assert ledger.record("t", "done.json") == {"value": 1}
 
 
-def test_a_failed_trial_can_be_given_another_chance(ledger):
-    ledger.folder("t").mkdir()
-    ledger.note("t", "start", attempt=1)
-    ledger.fail("t", error_class="ValueError", message="no", traceback="…")
-    assert ledger.state("t") == "failed"
-    ledger.forget_failure("t")
-    assert ledger.state("t") == "started"
+def test_a_failed_trial_is_missing_only_when_it_is_to_be_tried_again(ledger, sweep_file):
+    trial = spec.load(sweep_file()).trials[0]
+    ledger.describe(trial)
+    ledger.fail(trial.id, error_class="ValueError", message="no", traceback="…")
+    assert ledger.state(trial.id) == "failed"
+    assert ledger.missing([trial]) == []
+    assert ledger.missing([trial], retry_failed=True) == [trial]
+    assert (ledger.folder(trial.id) / "traceback.txt").read_text() == "…"
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def write_half():
+        with replacing(path) as stream:
+            stream.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_trial_that_is_done_cannot_fail(ledger):
@@ -76,7 +92,6 @@ def test_a_lock_keeps_another_process_out_and_dies_with_its_own(ledger):
         holder.communicate()
 
 
-def test_ten_thousand_trials_are_planned_and_counted_quickly(ledger, sweep_file):
-    """Counts calls, not seconds: planning reads no file of a trial but the two that say how it ended."""
+def test_ten_thousand_trials_can_be_planned(ledger, sweep_file):
     sweep = spec.load(sweep_file(seeds=10_000))
     assert len(ledger.missing(sweep.runnable)) == 10_000

@@ -15,6 +15,8 @@ WIDTHS = torch.arange(3)
 class Config:
     """Settings."""
     width: int = 4  # a comment
+def build(config, task, budget):
+    pass
 '''
 
 
@@ -37,6 +39,19 @@ def test_a_file_on_the_path_is_a_method(folder):
     assert declared.resolve({"width": 5}) == {"width": 5}
     assert "mine" in lookup.names("method")
     assert "uniform" in lookup.names("method")
+
+
+def test_declarations_may_be_annotated(folder):
+    (folder / "mine.py").write_text(GOOD.replace("VERSION = 3", "VERSION: int = 3\nCOMPETES: bool = False"))
+    declared = lookup.declaration("method", "mine")
+    assert declared.version == 3
+    assert not declared.competes
+
+
+def test_a_folder_on_the_path_that_is_not_there_is_said(folder, monkeypatch):
+    monkeypatch.setenv("ZOOMBENCH_PATH", "/no/such/folder")
+    with pytest.raises(UsageError, match="ZOOMBENCH_PATH names /no/such/folder, which is no folder"):
+        lookup.names("method")
 
 
 def test_comments_and_docstrings_do_not_change_a_fingerprint(folder):
@@ -68,6 +83,9 @@ def test_a_fingerprint_covers_what_the_file_shares_with_its_neighbours(folder):
         ("def (", "baselines/mine.py cannot be read: SyntaxError"),
         ('"""No settings."""', "baselines/mine.py has no class Config"),
         (GOOD.replace("width: int = 4", "width: int = nothing"), "NameError"),
+        (GOOD.replace("(frozen=True)", ""), "Config must be a frozen dataclass"),
+        (GOOD.replace("def build", "def make"), "baselines/mine.py has no function build"),
+        (GOOD.replace("VERSION = 3", "VERSION = 2 + 1"), "VERSION on line 5 must be a literal"),
     ],
 )
 def test_a_broken_file_is_listed_with_the_reason_and_breaks_no_other(folder, text, message, capsys):
@@ -81,7 +99,7 @@ def test_a_broken_file_is_listed_with_the_reason_and_breaks_no_other(folder, tex
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_one():
-    with pytest.raises(UnknownName, match=r"no baselines/unifrom.py. Did you mean uniform\?"):
+    with pytest.raises(UnknownName, match=r"no baselines/unifrom.py here or in .*plugins. Did you mean uniform\?"):
         lookup.find("method", "unifrom")
 
 

@@ -9,11 +9,11 @@ BUDGET = {"image_size": 16, "epochs": 2, "batch": 16}
 MISTAKES = {
     "unknown method": (
         {"methods": {"saliency_sampelr": {}}},
-        r"small.yaml:2: methods.saliency_sampelr: no baselines/saliency_sampelr.py. Did you mean saliency_sampler?",
+        r"small.yaml:2: methods.saliency_sampelr: no baselines/saliency_sampelr.py here or in",
     ),
     "unknown dataset": (
         {"datasets": {"corner": {}}},
-        r"small.yaml:4: datasets.corner: no datasets/corner.py. Did you mean corners?",
+        r"small.yaml:4: datasets.corner: no datasets/corner.py here or in",
     ),
     "misspelt key": ({"bugdets": {}}, "small.yaml:11: bugdets: unknown key 'bugdets'. Did you mean budgets?"),
     "misspelt key of a method": (
@@ -42,12 +42,35 @@ MISTAKES = {
     ),
     "no seeds": ({"seeds": 0}, "small.yaml:10: seeds: a sweep needs at least one seed"),
     "a seed twice": ({"seeds": [1, 1]}, "small.yaml:10: seeds: a seed is listed twice"),
-    "no methods": ({"methods": {}}, "methods"),
+    "no methods": ({"methods": {}}, "small.yaml:1: methods: it is empty, and at least one entry is needed."),
+    "methods as a list": ({"methods": ["tiny"]}, "expected a mapping of labels to settings, found ['tiny']."),
+    "a misspelt key that is needed": (
+        {"budgets": None, "budget": {"b": BUDGET}},
+        "small.yaml:6: budget: unknown key 'budget'. Did you mean budgets?",
+    ),
+    "a number that YAML reads as text": (
+        {"training": {"learning_rate": "1e-3"}},
+        "training.learning_rate: expected a valid number, found '1e-3'. YAML reads it as text: write 1.0e-3.",
+    ),
+    "a margin of no metric": (
+        {"margins": {"acuracy": 0.01}},
+        "margins.acuracy: no dataset here is judged by 'acuracy'. Did you mean accuracy?",
+    ),
+    "a margin below zero": (
+        {"margins": {"accuracy": -0.01}},
+        "margins.accuracy: expected greater than 0, found -0.01.",
+    ),
+    "a margin in points": ({"margins": {"accuracy": 1.0}}, "1 is all of the scale: one point of accuracy is 0.01."),
+    "one GPU and a half": (
+        {"budgets": {"b": BUDGET | {"gpus": 1.5}}},
+        "budgets.b.gpus: gpus is a whole number, or a fraction of one, found 1.5.",
+    ),
+    "a seed past counting": ({"seeds": [2**63]}, "seeds are counted from 0, and stay below 2**53"),
     "a missing section": ({"datasets": None}, "key 'datasets' is missing"),
     "unknown reference": ({"reference": "tin"}, "no method labelled 'tin' in this file. Did you mean tiny?"),
     "a GPU where there is none": ({"budgets": {"b": BUDGET | {"gpus": 1}}}, "this machine has none"),
     "more CPUs than there are": ({"budgets": {"b": BUDGET | {"cpus": 4096}}}, "cpus: 4096, and this machine has"),
-    "a name that leaves the folder": ({"name": "../../etc"}, "name"),
+    "a name that leaves the folder": ({"name": "../../etc"}, "name: expected letters, digits, '.', '_' and '-'"),
     "a label with a slash": ({"methods": {"../x": {"method": "tiny"}}}, "without a slash"),
 }
 
@@ -81,9 +104,10 @@ def test_a_results_folder_that_cannot_be_written_is_one_clear_line(sweep_file, t
         ("methods: [", "not YAML"),
         ("- a\n- b\n", "expected a mapping"),
         ("methods:\n  tiny:\n  tiny: {width: 3}\n", ":3: methods.tiny is given twice, first on line 2"),
+        ("&a [*a]", "an anchor contains itself"),
         ("seeds: !!python/object/apply:os.system ['true']\n", "not YAML"),
     ],
-    ids=["no yaml", "a list", "a key twice", "code in a tag"],
+    ids=["no yaml", "a list", "a key twice", "an endless anchor", "code in a tag"],
 )
 def test_a_file_that_is_no_sweep_file_is_one_clear_line(text, message, tmp_path, capsys):
     (tmp_path / "bad.yaml").write_text(text)

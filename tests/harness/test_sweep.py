@@ -90,7 +90,7 @@ def test_a_sweep_from_file_to_report_and_what_running_it_again_does(sweep_file, 
         [sys.executable, "-c", code, "run", path], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert again.returncode == 3, again.stderr
-    assert "Nothing to do: 2 of 4 trials are done, 2 failed" in again.stdout
+    assert "Nothing to do: 2 of 4 trials done, 2 failed" in again.stdout
     assert "traceback in" in again.stdout
 
     # A method and a seed more: only the new trials run.
@@ -103,9 +103,9 @@ def test_a_sweep_from_file_to_report_and_what_running_it_again_does(sweep_file, 
 
     # status, plan and sync agree.
     status = zoombench("status", more)
-    assert "6 done, 0 started, 0 planned, 3 failed, 3 skipped" in status.stdout
+    assert "6 done, 0 running, 0 started, 0 planned, 3 failed, 3 skipped" in status.stdout
     assert status.returncode == 3
-    assert "9 ended" in zoombench("plan", more).stdout
+    assert "6 done, 3 failed before" in zoombench("plan", more).stdout
     assert "0 trials sent" in zoombench("sync", more).stdout
 
 
@@ -114,7 +114,7 @@ def test_a_sweep_that_is_done_says_so_and_exits_0(sweep_file, zoombench):
     assert zoombench("run", path, "--serial").returncode == 0
     again = zoombench("run", path)
     assert again.returncode == 0
-    assert "Nothing to do: 1 of 1 trials are done." in again.stdout
+    assert "Nothing to do: 1 of 1 trial done." in again.stdout
 
 
 def test_serial_and_ray_give_the_same_weights(sweep_file, zoombench, tmp_path):
@@ -141,7 +141,7 @@ def test_serial_needs_neither_ray_nor_mlflow(sweep_file, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "no package mlflow is installed here" in done.stdout
-    assert "1 trials are kept in the ledger" in done.stdout
+    assert "1 trial kept in the ledger" in done.stdout
 
 
 def test_a_driver_killed_at_random_moments_costs_no_epoch_and_no_run(
@@ -167,7 +167,9 @@ def test_a_driver_killed_at_random_moments_costs_no_epoch_and_no_run(
     assert {trial_id: results.events(trial_id) for trial_id in events} == events, "a finished trial ran again"
     for trial in sweep.trials:
         executed = [e["epoch"] for e in results.events(trial.id) if e["event"] == "epoch"]
-        assert executed == [1, 2, 3, 4, 5, 6], "each epoch is executed once"
+        # A kill between an epoch's checkpoint and its note loses the note, never the epoch.
+        assert executed == sorted(set(executed)), "no epoch is executed twice"
+        assert set(executed) <= {1, 2, 3, 4, 5, 6}
         assert [s["epoch"] for s in results.scores(trial.id) if s["split"] == "train"] == [1, 2, 3, 4, 5, 6]
     assert sum(results.attempts(trial.id) for trial in sweep.trials) > 4, "some trial was interrupted"
     runs = mlflow_runs(results)

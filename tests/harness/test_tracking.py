@@ -111,7 +111,20 @@ def test_a_run_id_in_the_environment_is_not_taken_for_the_parent(sweep, ledger, 
     assert len(runs(ledger)[1]) == 3
 
 
-def test_a_deleted_database_is_filled_again(sweep, ledger):
+def test_a_deleted_database_is_filled_again(sweep, ledger, zoombench):
     tracking.sync(sweep, sweep.runnable, ledger)
     (ledger.root / "mlflow.db").unlink()
     assert len(tracking.pending(sweep, sweep.runnable, ledger)) == 2
+    done = zoombench("sync", sweep.path)  # a process of its own: this one holds the deleted file open
+    assert "2 trials sent" in done.stdout, done.stderr
+
+
+def test_two_results_folders_on_one_server_keep_their_runs_apart(sweep, ledger, sweep_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'shared.db'}")
+    tracking.sync(sweep, sweep.runnable, ledger)
+    other = Ledger.open(tmp_path / "other")
+    renamed = spec.load(sweep_file(file="renamed", methods={"another label": {"method": "tiny"}}))
+    execute(renamed.trials[0], other, Settings(), commit="")
+    tracking.sync(renamed, renamed.runnable, other)
+    trial_ids = [run.data.tags.get("zoombench.trial_id") for run in runs(ledger)[1]]
+    assert trial_ids.count(renamed.trials[0].id) == 2

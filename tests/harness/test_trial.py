@@ -57,8 +57,9 @@ def test_a_stopped_trial_goes_on_to_the_same_numbers(tiny, tmp_path, stop_after)
     assert run_whole(tiny(), tmp_path / "stopped") == whole
 
 
-def test_a_trial_stopped_within_an_epoch_goes_on_at_the_step(tiny, tmp_path, monkeypatch):
-    whole = run_whole(tiny(), tmp_path / "whole")
+@pytest.mark.parametrize("config", [{}, {"draws": True}], ids=["dropout only", "draws from every generator"])
+def test_a_trial_stopped_within_an_epoch_goes_on_at_the_step(tiny, tmp_path, monkeypatch, config):
+    whole = run_whole(tiny(**config), tmp_path / "whole")
     steps = []
     original = trial._Trial._step
 
@@ -70,8 +71,8 @@ def test_a_trial_stopped_within_an_epoch_goes_on_at_the_step(tiny, tmp_path, mon
 
     monkeypatch.setattr(trial._Trial, "_step", step_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        run_whole(tiny(), tmp_path / "stopped", checkpoint_seconds=0)
-    again = run_whole(tiny(), tmp_path / "stopped", checkpoint_seconds=0)
+        run_whole(tiny(**config), tmp_path / "stopped", checkpoint_seconds=0)
+    again = run_whole(tiny(**config), tmp_path / "stopped", checkpoint_seconds=0)
     assert steps[12:14] == [4, 4], "the interrupted step is the only one that is done again"
     assert again == whole
 
@@ -96,6 +97,13 @@ def test_a_trial_killed_by_sigkill_goes_on_to_the_same_numbers(tiny, tmp_path):
     process.wait()
     assert not (tmp_path / "killed" / "facts.json").exists(), "it was to be killed before its end"
     assert run_whole(made, tmp_path / "killed") == whole
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 0.125), (1, 0.01), (2, 0.5)])
+def test_a_trial_of_few_steps_has_a_schedule(sweep_file, tmp_path, epochs, warmup):
+    budget = {"image_size": 16, "epochs": epochs, "batch": 8}
+    made = spec.load(sweep_file(budgets={"b": budget}, training={"warmup": warmup})).trials[0]
+    assert run_whole(made, tmp_path)[0][-1].split == "test"
 
 
 def test_a_used_process_gives_the_numbers_of_a_fresh_one(tiny, tmp_path):
@@ -138,6 +146,16 @@ def test_predictions_hold_one_row_per_test_example(tiny, tmp_path):
     assert table["target"] == [i % 4 for i in range(64)]
     assert np.mean(table["score"]) == scores[-1].value
     assert np.mean(np.equal(table["prediction"], table["target"])) == scores[-1].value
+
+
+def test_a_checkpoint_that_cannot_be_written_says_how_much_room_there_is(tiny, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise RuntimeError("enforce fail: unexpected pos")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match=r"cannot be written \(\d+ MiB are free there\)"):
+        run_whole(tiny(), tmp_path)
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_a_checkpoint_of_another_trial_is_refused(tiny, tmp_path):

@@ -1,10 +1,14 @@
 """A very small network that fails, waits, diverges or kills its process when it is told to."""
 
 import os
+import random
 import signal
+import sys
+import threading
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -20,6 +24,9 @@ class Config:
     kill_at: int | None = None  # SIGKILL to its own process, the first time only where a marker file remembers
     marker: str = ""
     out_of_memory_at: int | None = None
+    exit_at: int | None = None
+    lock: bool = False  # hold something that cannot be copied
+    draws: bool = False  # draw from every global generator when an epoch starts and at each step
     nan_answers: bool = False  # only where it is judged
 
     def __post_init__(self) -> None:
@@ -35,6 +42,8 @@ class Tiny(Method):
     def __init__(self, config: Config, task) -> None:
         super().__init__()
         self.config, self.task, self.epoch = config, task, 0
+        self.scale = 1.0
+        self.lock = threading.Lock() if config.lock else None
         self.network = nn.Sequential(
             nn.Conv2d(3, config.width, 3, stride=2),
             nn.BatchNorm2d(config.width),
@@ -49,6 +58,10 @@ class Tiny(Method):
         self.epoch = epoch
         if epoch == self.config.fail_at:
             raise RuntimeError("told to fail")
+        if self.config.draws:
+            self.scale = self.draw()
+        if epoch == self.config.exit_at:
+            sys.exit(0)
         if epoch == self.config.out_of_memory_at:
             raise MemoryError("told to run out of memory")
         if epoch == self.config.kill_at and not os.path.exists(self.config.marker):
@@ -56,10 +69,15 @@ class Tiny(Method):
                 open(self.config.marker, "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def draw(self) -> float:
+        return 1 + random.random() + np.random.rand() + torch.rand(()).item()
+
     def forward(self, image, target=None) -> Output:
         if self.training:
             time.sleep(self.config.sleep)
         prediction = self.network(image)
+        if self.training and self.config.draws and target is not None:
+            prediction = prediction * self.scale * self.draw()
         if self.training and self.epoch == self.config.nan_at:
             prediction = prediction * torch.nan
         if not self.training and self.config.nan_answers:
