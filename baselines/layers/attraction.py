@@ -4,7 +4,8 @@ Recasens et al. 2018, "Learning to Zoom", equations 2 and 3, in a separable form
 of two, so the 61 x 61 convolution of the authors' code is two small matrix products.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -43,6 +44,8 @@ def kernel_matrices(
         raise ShapeError(f"a saliency map needs at least 2 cells along each axis, found {cells}.")
     if not sigma > 0:
         raise ValueError(f"sigma must be positive, found {sigma}.")
+    if border not in get_args(Border):
+        raise ValueError(f"border is {border!r}: expected one of {', '.join(get_args(Border))}.")
     reach = cells - 1
     offsets = torch.arange(-reach, reach + 1)
     gaussian = torch.exp(-(offsets.double() ** 2) / (2 * sigma**2))
@@ -59,12 +62,13 @@ def attract(
     *,
     down: tuple[Float[Tensor, "rows rows"], Float[Tensor, "rows rows"]],
     across: tuple[Float[Tensor, "columns columns"], Float[Tensor, "columns columns"]],
+    identity: Float[Tensor, "rows columns 2"] | None = None,
 ) -> Float[Tensor, "batch rows columns 2"]:
     """Where each cell of the saliency map is pulled: the mean of nearby places, weighted by saliency and kernel.
 
     u = sum(S k x') / sum(S k), and v likewise (equations 2 and 3), in (x, y) from -1 to 1; clamped to the image.
-    `down` and `across` are kernel_matrices of the rows and of the columns. Saliency is non-negative; its scale is free
-    as long as it is not below 1e-20 or so.
+    `down` and `across` are kernel_matrices of the rows and of the columns, `identity` is identity_grid(rows, columns),
+    made here if not given. Saliency is non-negative; its scale is free as long as it is not below 1e-20 or so.
 
     Laws: uniform saliency gives the identity; flipping or transposing the saliency flips or transposes the grid.
     """
@@ -74,9 +78,13 @@ def attract(
     mass = weights_y @ smooth + _BACKGROUND
     shift_x = weights_y @ (saliency @ moments_x.mT) / mass
     shift_y = moments_y @ smooth / mass
-    shift = torch.stack((shift_x[:, 0], shift_y[:, 0]), dim=-1)
-    rows, columns = saliency.shape[2:]
-    return (identity_grid(rows, columns, dtype=saliency.dtype).to(saliency.device) + shift).clamp(-1, 1)
+    # x and y stay planes in memory, and shift comes first so that the sum takes its layout: to the same bits, the
+    # bilinear upsampling that follows is 3.5 times as fast on the CPU as with x and y side by side.
+    shift = torch.cat((shift_x, shift_y), dim=1).movedim(1, -1)
+    if identity is None:
+        rows, columns = saliency.shape[2:]
+        identity = identity_grid(rows, columns, dtype=saliency.dtype).to(saliency.device)
+    return (shift + identity).clamp(-1, 1)
 
 
 def upsample_nodes(
@@ -95,13 +103,15 @@ class Attraction(nn.Module):
     """Saliency maps of one size to sampling grids, with the kernel's matrices as constants.
 
     sigma is in cells; borders replicate (the authors' code) or reflect (FOVEA's "anti-crop": the border of the image
-    stays the border). Computes in at least float32, also under autocast: in bfloat16 a grid is off by 3 px of 512.
+    stays the border). Computes in at least float32, also under autocast and in a network made half: in bfloat16 a grid
+    is off by 3 px of 512.
     """
 
     weights_y: Tensor
     moments_y: Tensor
     weights_x: Tensor
     moments_x: Tensor
+    identity: Tensor
 
     def __init__(self, rows: int, columns: int, *, sigma: float, border: Border = "replicate") -> None:
         super().__init__()
@@ -109,6 +119,17 @@ class Attraction(nn.Module):
             weights, moments = kernel_matrices(cells, sigma=sigma, border=border)
             self.register_buffer(f"weights_{axis}", weights.float(), persistent=False)
             self.register_buffer(f"moments_{axis}", moments.float(), persistent=False)
+        self.register_buffer("identity", identity_grid(rows, columns), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Attraction":
+        """Move and convert like any module, but keep at least float32 where a whole network is made half."""
+        before = dict(self.named_buffers())
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in before.items():
+            converted = getattr(self, name)
+            if torch.finfo(converted.dtype).bits < 32:
+                setattr(self, name, buffer.to(converted.device))
+        return self
 
     def forward(
         self, saliency: Float[Tensor, "batch 1 rows columns"], size: tuple[int, int]
@@ -119,5 +140,6 @@ class Attraction(nn.Module):
                 saliency.to(self.weights_x.dtype),
                 down=(self.weights_y, self.moments_y),
                 across=(self.weights_x, self.moments_x),
+                identity=self.identity,
             )
             return upsample_nodes(nodes, size)
