@@ -8,6 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+Size = int | tuple[int, int]
+"""Pixels or cells a side: one number for a square, or (height, width)."""
+
 
 def resample(
     image: Float[Tensor, "batch channels rows columns"],
@@ -26,19 +29,25 @@ def resample(
 
 
 def overview(
-    image: Float[Tensor, "batch channels rows columns"], size: int
-) -> Float[Tensor, "batch channels size size"]:
+    image: Float[Tensor, "batch channels rows columns"], size: Size
+) -> Float[Tensor, "batch channels height width"]:
     """The image at low resolution: every output pixel is the mean of the area that it covers.
 
     Exact also where size does not divide the image's sides: a pixel on an edge counts with the part of it inside.
     """
     rows, columns = image.shape[2:]
-    if rows % size == 0 and columns % size == 0:  # the same mean, at a tenth of the operations
-        return functional.avg_pool2d(image, (rows // size, columns // size))
+    height, width = height_width(size)
+    if rows % height == 0 and columns % width == 0:  # the same mean, at a tenth of the operations
+        return functional.avg_pool2d(image, (rows // height, columns // width))
     with torch.autocast(device_type=image.device.type, enabled=False):
-        across = _area_weights(columns, size, like=image)
-        down = _area_weights(rows, size, like=image)
+        across = _area_weights(columns, width, like=image)
+        down = _area_weights(rows, height, like=image)
         return down @ (image @ across.mT)
+
+
+def height_width(size: Size) -> tuple[int, int]:
+    """A size as (height, width)."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def identity_grid(height: int, width: int, *, dtype: torch.dtype = torch.float32) -> Float[Tensor, "height width 2"]:

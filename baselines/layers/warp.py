@@ -13,7 +13,7 @@ from ...harness.budget import Budget
 from ...harness.contract import Method, Output, Zoom
 from ...harness.tasks import Task
 from .networks import TaskNetwork
-from .resample import overview, resample
+from .resample import Size, overview, resample
 
 Estimate = tuple[Tensor, Tensor | None]
 
@@ -37,9 +37,8 @@ class Warp(Method):
 
     def forward(self, image: Float[Tensor, "batch 3 rows columns"], target: Any = None) -> Output:
         """Answer a batch of images of any size."""
-        grid, saliency = self.estimator(overview(image, self.overview))
-        resampled = resample(image, grid)
-        return answer(self.task_network, Zoom(resampled, grid, saliency), task=self.task, target=target)
+        zoom = zoom_in(image, self.estimator, overview_size=self.overview)
+        return answer(self.task_network, zoom, task=self.task, target=target)
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """The task network at the given rate, the estimator at its multiple."""
@@ -47,6 +46,12 @@ class Warp(Method):
             {"params": list(self.task_network.parameters()), "lr": learning_rate},
             {"params": list(self.estimator.parameters()), "lr": learning_rate * self.learning_rate_multiplier},
         ]
+
+
+def zoom_in(image: Float[Tensor, "batch channels rows columns"], estimator: nn.Module, *, overview_size: Size) -> Zoom:
+    """The image as the estimator wants it seen, in the image's precision."""
+    grid, saliency = estimator(overview(image, overview_size))
+    return Zoom(resample(image, grid).to(image.dtype), grid, saliency)
 
 
 def answer(task_network: nn.Module, zoom: Zoom, *, task: Task, target: Any) -> Output:
