@@ -6,17 +6,21 @@ Left out of the default: the authors' blur of the resampled image in the first e
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..harness.budget import Budget
+from ..harness.contract import Zoom
+from ..harness.errors import ShapeError
 from ..harness.tasks import Task
-from .layers.attraction import SIGMA, Attraction
+from .layers.attraction import SIGMA, Attraction, Border
 from .layers.networks import SaliencyNetwork
-from .layers.warp import Estimate, Warp
+from .layers.resample import Size, height_width
+from .layers.warp import Estimate, Warp, zoom_in
 
 
 @dataclass(frozen=True)
@@ -42,28 +46,103 @@ class Config:
 
 
 class SaliencyEstimator(nn.Module):
-    """Overview to saliency map to grid."""
+    """Overview to saliency map to grid; its settings are those of SaliencySampler."""
 
-    def __init__(self, attraction: Attraction, *, cells: int, size: int) -> None:
+    def __init__(
+        self, saliency_network: nn.Module, *, size: Size, grid_size: Size, sigma: str | float, border: Border
+    ) -> None:
         super().__init__()
-        self.saliency_network = SaliencyNetwork()
-        self.attraction = attraction
-        self.cells = cells
-        self.size = size
+        if isinstance(sigma, str) and sigma not in SIGMA:
+            raise ValueError(
+                f"sigma is {sigma!r}: expected {', '.join(map(repr, SIGMA))} or a share of the map's width."
+            )
+        self.size = height_width(size)
+        self.cells = height_width(grid_size)
+        share = SIGMA[sigma] if isinstance(sigma, str) else sigma
+        self.saliency_network = saliency_network
+        self.attraction = Attraction(*self.cells, sigma=share * self.cells[1], border=border)
 
-    def forward(self, overview: Float[Tensor, "batch 3 rows columns"]) -> Estimate:
+    def forward(self, overview: Float[Tensor, "batch channels rows columns"]) -> Estimate:
         """The grid that magnifies what is salient, and the saliency map, which sums to one."""
-        logits = self.saliency_network(overview).float()
-        if logits.shape[-2:] != (self.cells, self.cells):
-            logits = functional.interpolate(logits, size=(self.cells, self.cells), mode="bilinear", align_corners=False)
+        logits = self.saliency_network(overview)
+        batch = overview.shape[0]  # not len, which would fix the batch in an exported graph
+        if logits.ndim != 4 or logits.shape[:2] != (batch, 1):
+            raise ShapeError(
+                f"the saliency network gave {tuple(logits.shape)}; expected ({batch}, 1, rows, columns), one "
+                "logit for each place. More channels need a 1 x 1 convolution to one, a vector a reshape."
+            )
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if logits.shape[-2:] != self.cells:
+            logits = functional.interpolate(logits, size=self.cells, mode="bilinear", align_corners=False)
         saliency = logits.flatten(1).softmax(dim=1).view_as(logits)
-        return self.attraction(saliency, (self.size, self.size)), saliency
+        return self.attraction(saliency, self.size), saliency
+
+
+class Sampled(NamedTuple):
+    """What the layer gives: `prediction, zoom = sampler(image)`."""
+
+    prediction: Any
+    """Whatever the task network answers. Places in it are places in the resampled image."""
+    zoom: Zoom
+    """The resampled image, the sampling grid, and the saliency map behind it."""
+
+
+class SaliencySampler(nn.Module):
+    """The layer by itself, for a training script of your own: no task, no budget, no harness.
+
+        sampler = SaliencySampler(task_network, saliency_network, task_size=224)
+        prediction, zoom = sampler(image)
+        functional.cross_entropy(prediction, label).backward()
+
+    The task network takes the resampled image, the saliency network the overview and gives (B, 1, rows, columns)
+    logits of any size; both may be anything else. Sizes are one number for a square or (height, width); images may have
+    any size, aspect ratio and number of channels.
+
+    task_size: of the resampled image. overview_size: of what the saliency network sees; left out, task_size.
+    grid_size: cells of the saliency map and nodes of the grid; the authors' 31.
+    sigma: width of the kernel as a share of the map's width, in cells alike in both directions; `code` or `paper`.
+    border: of the padded map, `replicate` or `reflect`; see Attraction.
+
+    The grid has at least float32 also under autocast. Constants are in no state_dict. Weights of a trial of the
+    benchmark's method fit, as both are the same modules under the same names. A graph that is exported takes any batch,
+    if told so, but images of one size.
+
+    Raises ShapeError where image or logits have another shape.
+    """
+
+    def __init__(
+        self,
+        task_network: nn.Module,
+        saliency_network: nn.Module,
+        task_size: Size = 224,
+        *,
+        overview_size: Size | None = None,
+        grid_size: Size = 31,
+        sigma: Literal["code", "paper"] | float = "code",
+        border: Border = "replicate",
+    ) -> None:
+        super().__init__()
+        self.estimator = SaliencyEstimator(
+            saliency_network, size=task_size, grid_size=grid_size, sigma=sigma, border=border
+        )
+        self.task_network = task_network
+        self.overview_size = overview_size or task_size
+
+    def forward(self, image: Tensor) -> Sampled:
+        """Answer a batch of images (B, C, H, W), floating point."""
+        if image.ndim != 4:
+            raise ShapeError(f"the image has shape {tuple(image.shape)}; expected (batch, channels, height, width).")
+        zoom = zoom_in(image, self.estimator, overview_size=self.overview_size)
+        return Sampled(self.task_network(zoom.resampled), zoom)
 
 
 def build(config: Config, task: Task, budget: Budget) -> Warp:
     """The sampler with a grid of budget.image_size points a side and a saliency network that sees budget.overview."""
-    cells = config.grid_size or budget.overview
-    share = SIGMA[config.sigma] if isinstance(config.sigma, str) else config.sigma
-    attraction = Attraction(cells, cells, sigma=share * cells, border=config.border)
-    estimator = SaliencyEstimator(attraction, cells=cells, size=budget.image_size)
+    estimator = SaliencyEstimator(
+        SaliencyNetwork(),
+        size=budget.image_size,
+        grid_size=config.grid_size or budget.overview,
+        sigma=config.sigma,
+        border=config.border,
+    )
     return Warp(estimator, task=task, budget=budget, learning_rate_multiplier=config.learning_rate_multiplier)
