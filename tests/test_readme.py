@@ -31,6 +31,11 @@ def test_the_sweep_in_the_readme_is_valid(tmp_path):
     assert yaml.safe_load(sweep.resolved())["methods"]["wide_kernel"]["sigma"] == "paper"
 
 
+def test_the_training_script_in_the_readme_runs(capsys):
+    exec(compile(block("python", after="## The sampler in your own training script"), "README.md", "exec"), {})
+    assert "torch.Size([2, 3, 224, 224])" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("line", re.findall(r"^zoombench (\w+)", README, re.MULTILINE))
 def test_every_command_in_the_readme_exists(line, capsys):
     with pytest.raises(SystemExit) as exit_:
