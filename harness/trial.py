@@ -6,7 +6,6 @@ that was killed gives the same numbers as one that never was.
 
 import hashlib
 import math
-import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -25,6 +23,7 @@ from . import cost, lookup, pictures
 from .contract import Method, Output
 from .errors import CheckpointError, NonFiniteLoss, TrialError
 from .ledger import replacing, write_json
+from .randomness import get_random_state, seed_everything, set_random_state, stream_seed
 from .spec import TrialSpec
 from .sweepfile import Settings
 from .tasks import Task
@@ -82,40 +81,6 @@ def pick_device(spec: TrialSpec, settings: Settings) -> torch.device:
     if settings.device == "auto":
         return torch.device("cuda" if spec.budget.gpus != 0 and torch.cuda.is_available() else "cpu")
     return torch.device(settings.device)
-
-
-def stream_seed(*parts: object) -> int:
-    """A seed for one purpose, so that drawing more for one never moves another."""
-    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:7], "little")
-
-
-def seed_everything(*parts: object) -> None:
-    """Seed every generator that a method may draw from without being handed one."""
-    seed = stream_seed(*parts)
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-
-
-def get_random_state(device: torch.device) -> dict[str, Any]:
-    """The state of those generators, in values that `torch.load(weights_only=True)` reads."""
-    kind, keys, *rest = np.random.get_state()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if device.type == "cuda" else None,
-        "random": random.getstate(),
-        "numpy": (kind, np.asarray(keys).tolist(), *rest),
-    }
-
-
-def set_random_state(state: dict[str, Any]) -> None:
-    """What get_random_state gave."""
-    torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"].cpu())
-    random.setstate(state["random"])
-    np.random.set_state(state["numpy"])
 
 
 def weights_hash(method: nn.Module) -> str:
