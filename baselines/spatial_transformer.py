@@ -2,7 +2,7 @@
 
 Jaderberg, Simonyan, Zisserman and Kavukcuoglu, "Spatial Transformer Networks", NIPS 2015; as a baseline in Recasens et
 al. 2018 with a localization network like the sampler's saliency network. That paper does not say how features become
-six numbers; here they keep their places (flattened, not pooled), because a mean over places forgets where things are.
+six numbers: layers/localization.py says how here.
 
 It learns only where its first view, the whole image with pixels skipped, already shows something: not at 16 px of the
 default cluttered digits, where it stays at 0.11 to 0.17, but at 24 and 32 px.
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ..harness.budget import Budget
 from ..harness.tasks import Task
-from .layers.networks import trunk
+from .layers.localization import localization_network, starting_from
 from .layers.warp import Estimate, Warp
 
 
@@ -44,17 +44,8 @@ class AffineEstimator(nn.Module):
     def __init__(self, config: Config, *, size: int) -> None:
         super().__init__()
         self.size = size
-        self.localization_network = nn.Sequential(
-            trunk(),
-            nn.AdaptiveMaxPool2d(config.cells),
-            nn.Flatten(),
-            nn.Linear(16 * config.cells**2, config.hidden),
-            nn.ReLU(),
-        )
-        self.to_affine = nn.Linear(config.hidden, 6)
-        nn.init.zeros_(self.to_affine.weight)
-        with torch.no_grad():
-            self.to_affine.bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0]))
+        self.localization_network = localization_network(cells=config.cells, hidden=config.hidden)
+        self.to_affine = starting_from(torch.tensor([1.0, 0, 0, 0, 1, 0]), hidden=config.hidden)
 
     def forward(self, overview: Float[Tensor, "batch 3 rows columns"]) -> Estimate:
         """The grid of an affine transformation; there is no saliency map."""

@@ -1,0 +1,30 @@
+"""Localization network: from the overview to the few numbers of a transformation, in the spatial transformer's words.
+
+Jaderberg et al. 2015. Features keep their places (flattened, not pooled), because a mean over places forgets where
+things are.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .networks import trunk
+
+
+def localization_network(*, cells: int, hidden: int) -> nn.Sequential:
+    """Overview to `hidden` features; a larger overview is max-pooled to `cells` a side before it is flattened."""
+    return nn.Sequential(
+        trunk(),
+        nn.AdaptiveMaxPool2d(cells),
+        nn.Flatten(),
+        nn.Linear(16 * cells**2, hidden),
+        nn.ReLU(),
+    )
+
+
+def starting_from(numbers: Tensor, *, hidden: int) -> nn.Linear:
+    """The layer after it, which at the start gives these numbers, flattened, whatever the overview shows."""
+    layer = nn.Linear(hidden, numbers.numel())
+    nn.init.zeros_(layer.weight)
+    with torch.no_grad():
+        layer.bias.copy_(numbers.flatten())
+    return layer
