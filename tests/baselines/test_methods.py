@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from zoombench.baselines import oracle_crop, saliency_sampler, spatial_transformer, uniform
+from zoombench.baselines import (
+    grid_estimator,
+    oracle_crop,
+    saliency_sampler,
+    spatial_transformer,
+    thin_plate_spline,
+    uniform,
+)
 from zoombench.baselines.layers.resample import identity_grid, overview
 from zoombench.harness.budget import Budget
 from zoombench.harness.tasks import Classification
@@ -61,7 +68,7 @@ def test_the_estimators_learning_rate_is_a_multiple_of_the_task_networks() -> No
 
 def test_an_image_need_not_be_square() -> None:
     wide = torch.rand(2, 3, 24, 50, generator=torch.Generator().manual_seed(0))
-    for module in (uniform, saliency_sampler, spatial_transformer):
+    for module in (uniform, saliency_sampler, spatial_transformer, thin_plate_spline, grid_estimator):
         assert module.build(module.Config(), TASK, BUDGET)(wide).prediction.shape == (2, 10)
 
 
@@ -85,6 +92,11 @@ def test_the_oracles_margin_is_a_share_of_the_box(image: torch.Tensor) -> None:
         (saliency_sampler, {"grid_size": 1}, "grid_size is 1: a grid needs at least 2 cells"),
         (saliency_sampler, {"learning_rate_multiplier": 0.0}, "learning_rate_multiplier is 0.0: it must be positive"),
         (spatial_transformer, {"hidden": 0}, "hidden is 0: it must be positive"),
+        (thin_plate_spline, {"control_points": 1}, "control_points is 1: a spline needs at least 2 a side"),
+        (thin_plate_spline, {"smoothing": -0.1}, "smoothing is -0.1: it cannot be negative"),
+        (thin_plate_spline, {"cells": 0}, "cells is 0: it must be positive"),
+        (grid_estimator, {"grid_size": 1}, "grid_size is 1: a grid needs at least 2 nodes"),
+        (grid_estimator, {"learning_rate_multiplier": 0.0}, "learning_rate_multiplier is 0.0: it must be positive"),
         (oracle_crop, {"margin": -0.5}, "margin is -0.5: at -0.5 and below nothing is left"),
     ],
 )
