@@ -4,8 +4,9 @@
 
 Both run the same trials that do next to nothing (a linear layer, one step). `bare` is a plain loop over them in one
 process; a trial's overhead is what either way takes longer than that, per trial, with the machine's slots counted:
-(seconds from the first trial's start to the last one's end) x slots / trials - bare seconds a trial. Starting Ray is
-printed apart. Wall-clock on a shared machine: trust the ratio.
+(seconds from the first trial's start to the last one's end) x slots / trials - bare seconds a trial. `warm` leaves out
+the first trial of each process, which imports torch: ours reuses processes, stock starts one a trial. Starting Ray
+counts for the whole process only. Wall-clock on a shared machine: trust the ratio.
 """
 
 import argparse
@@ -73,15 +74,16 @@ def main() -> None:
             command = [sys.executable, "-m", "benchmarks.overhead_of", way, str(folder)]
             began = time.monotonic()
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-            first, last = map(float, done.stdout.split()[-2:])
-            measured[way] = (last - first, time.monotonic() - began)
+            first, warm, last, after = map(float, done.stdout.split()[-4:])
+            measured[way] = (last - first, last - warm, after, time.monotonic() - began)
     slots = os.cpu_count() or 1
     bare = measured["bare"][0] / trials
     print(f"{trials} trials, {slots} slots, bare {bare:.3f} s a trial")
-    print(f"{'':8}{'overhead a trial, s':>22}{'whole process, s':>20}")
+    print(f"{'':8}{'overhead a trial, s':>22}{'warm, s':>12}{'whole process, s':>20}")
     for way in ("ours", "stock"):
-        window, whole = measured[way]
-        print(f"{way:8}{window * slots / trials - bare:22.3f}{whole:20.1f}")
+        window, warm_window, after, whole = measured[way]
+        warm_overhead = warm_window * slots / after - bare
+        print(f"{way:8}{window * slots / trials - bare:22.3f}{warm_overhead:12.3f}{whole:20.1f}")
 
 
 if __name__ == "__main__":

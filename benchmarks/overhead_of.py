@@ -1,8 +1,9 @@
-"""One way of running the empty trials of benchmarks.overhead, in a process of its own; prints first start, last end."""
+"""One way of running the empty trials of benchmarks.overhead, in a process of its own; prints its window."""
 
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -12,8 +13,11 @@ from zoombench.harness.ledger import Ledger
 from zoombench.harness.progress import Progress
 from zoombench.harness.sweepfile import Settings
 
+Window = tuple[float, float, float, int]
+"""First start, when every process had ended its first trial, last end, trials after the first of each process."""
 
-def bare(sweep: spec.Sweep, folder: Path) -> tuple[float, float]:
+
+def bare(sweep: spec.Sweep, folder: Path) -> Window:
     """A loop over the trials, with the first one, which imports and warms up, left out."""
     from zoombench.harness import trial
 
@@ -21,10 +25,10 @@ def bare(sweep: spec.Sweep, folder: Path) -> tuple[float, float]:
     began = time.time()
     for made in sweep.trials:
         list(trial.run(made, folder / "bare" / made.id))
-    return began, time.time()
+    return began, began, time.time(), len(sweep.trials)
 
 
-def ours(sweep: spec.Sweep, folder: Path) -> tuple[float, float]:
+def ours(sweep: spec.Sweep, folder: Path) -> Window:
     """What `zoombench run` does, tracking included; from the first trial's start to the last one's end."""
     from zoombench.harness import sweep as on_ray
 
@@ -32,10 +36,17 @@ def ours(sweep: spec.Sweep, folder: Path) -> tuple[float, float]:
     progress = Progress(len(sweep.trials), 0, already=0, console=Console(quiet=True))
     with tracking.following(sweep, sweep.trials, ledger, say=print):
         on_ray.launch(sweep.trials, ledger, Settings(), commit="", progress=progress)
-    return window([event for trial in sweep.trials for event in ledger.events(trial.id)])
+    ends: dict[int, list[float]] = {}
+    starts = []
+    for trial in sweep.trials:
+        times = [datetime.fromisoformat(event["time"]).timestamp() for event in ledger.events(trial.id)]
+        starts.append(times[0])
+        ends.setdefault(ledger.events(trial.id)[0]["pid"], []).append(times[-1])
+    warm = max(min(of_process) for of_process in ends.values())
+    return min(starts), warm, max(max(of_process) for of_process in ends.values()), len(starts) - len(ends)
 
 
-def stock(sweep: spec.Sweep, folder: Path) -> tuple[float, float]:
+def stock(sweep: spec.Sweep, folder: Path) -> Window:
     """tune.Tuner as its documentation shows it, around the same trials."""
     import ray
     from ray import tune
@@ -57,18 +68,10 @@ def stock(sweep: spec.Sweep, folder: Path) -> tuple[float, float]:
         ).fit()
     ray.shutdown()
     times = [tuple(map(float, path.read_text().split())) for path in (folder / "stock").glob("*/window")]
-    return min(t[0] for t in times), max(t[1] for t in times)
-
-
-def window(events: list[dict[str, str]]) -> tuple[float, float]:
-    """First start and last end of what the ledger noted, in seconds since the epoch."""
-    from datetime import datetime
-
-    times = [datetime.fromisoformat(event["time"]).timestamp() for event in events]
-    return min(times), max(times)
+    first = min(t[0] for t in times)
+    return first, first, max(t[1] for t in times), len(times)
 
 
 if __name__ == "__main__":
     way, folder = {"bare": bare, "ours": ours, "stock": stock}[sys.argv[1]], Path(sys.argv[2])
-    first, last = way(spec.load(folder / "overhead.yaml"), folder)
-    print(first, last)
+    print(*way(spec.load(folder / "overhead.yaml"), folder))
