@@ -56,7 +56,7 @@ def run_sweep(options: argparse.Namespace) -> int:
                 flush=True,
             )
             return INTERRUPTED
-    return _conclude(sweep, chosen, ledger, console, ran=bool(missing), options=options)
+    return _conclude(sweep, chosen, ledger, ran=bool(missing), options=options)
 
 
 def plan_sweep(options: argparse.Namespace) -> int:
@@ -230,7 +230,6 @@ def _conclude(
     sweep: Sweep,
     chosen: list[TrialSpec],
     ledger: Ledger,
-    console: Console,
     *,
     ran: bool,
     options: argparse.Namespace,
@@ -247,7 +246,7 @@ def _conclude(
     _bring_tracking_up_to_date(sweep, ledger, again=ran)
     _print_failures(chosen, ledger)
     if left:
-        print(f"{left} trials are not finished. Go on with: {_command(options)}")
+        print(f"{_trials(left)} not finished. Go on with: {_command(options)}")
     if ran:
         print(f"{states['done']} of {_trials(len(chosen))} done{_failed(states['failed'], options)}.")
     print(f"report: {report}")

@@ -84,9 +84,11 @@ def pick_device(spec: TrialSpec, settings: Settings) -> torch.device:
 
 
 def weights_hash(method: nn.Module) -> str:
-    """Sixteen hex digits over every parameter and buffer."""
+    """Sixteen hex digits over every parameter and buffer; a method's extra state may be anything and is left out."""
     digest = hashlib.sha256()
     for name, value in sorted(method.state_dict().items()):
+        if not isinstance(value, Tensor):
+            continue
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -26,6 +26,7 @@ class Config:
     out_of_memory_at: int | None = None
     exit_at: int | None = None
     lock: bool = False  # hold something that cannot be copied
+    own_generator: bool = False  # scale each step by a number from a generator of its own
     draws: bool = False  # draw from every global generator when an epoch starts and at each step
     nan_answers: bool = False  # only where it is judged
 
@@ -43,6 +44,7 @@ class Tiny(Method):
         super().__init__()
         self.config, self.task, self.epoch = config, task, 0
         self.scale = 1.0
+        self.generator = torch.Generator().manual_seed(7)
         self.lock = threading.Lock() if config.lock else None
         self.network = nn.Sequential(
             nn.Conv2d(3, config.width, 3, stride=2),
@@ -69,6 +71,12 @@ class Tiny(Method):
                 open(self.config.marker, "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def get_extra_state(self):
+        return {"generator": self.generator.get_state()}
+
+    def set_extra_state(self, state):
+        self.generator.set_state(state["generator"].cpu())
+
     def draw(self) -> float:
         return 1 + random.random() + np.random.rand() + torch.rand(()).item()
 
@@ -76,6 +84,8 @@ class Tiny(Method):
         if self.training:
             time.sleep(self.config.sleep)
         prediction = self.network(image)
+        if self.training and self.config.own_generator and target is not None:
+            prediction = prediction * (1 + torch.rand((), generator=self.generator))
         if self.training and self.config.draws and target is not None:
             prediction = prediction * self.scale * self.draw()
         if self.training and self.epoch == self.config.nan_at:
