@@ -13,7 +13,7 @@ from torch import Tensor
 from ..harness.budget import Budget
 from ..harness.contract import Method, Output, Zoom
 from ..harness.tasks import Task
-from .layers.networks import TaskNetwork
+from .layers.backbones import task_network
 from .layers.resample import box_grid, resample
 from .layers.warp import answer
 
@@ -41,12 +41,12 @@ class OracleCrop(Method):
 
     inputs = INPUTS
 
-    def __init__(self, config: Config, *, task: Task, size: int) -> None:
+    def __init__(self, config: Config, *, task: Task, budget: Budget) -> None:
         super().__init__()
         self.margin = config.margin
         self.task = task
-        self.size = size
-        self.task_network = TaskNetwork(task.outputs)
+        self.size = budget.image_size
+        self.task_network = task_network(task.outputs, budget)
 
     def forward(  # type: ignore[override]  # the harness passes each of `inputs` by name
         self,
@@ -74,4 +74,4 @@ class OracleCrop(Method):
 
 def build(config: Config, task: Task, budget: Budget) -> OracleCrop:
     """The bound for a task network that sees budget.image_size pixels a side."""
-    return OracleCrop(config, task=task, size=budget.image_size)
+    return OracleCrop(config, task=task, budget=budget)

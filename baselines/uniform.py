@@ -12,7 +12,7 @@ from torch import Tensor
 from ..harness.budget import Budget
 from ..harness.contract import Method, Output, Zoom
 from ..harness.tasks import Task
-from .layers.networks import TaskNetwork
+from .layers.backbones import task_network
 from .layers.resample import identity_grid, overview
 from .layers.warp import answer
 
@@ -27,12 +27,12 @@ class Uniform(Method):
 
     identity: Tensor
 
-    def __init__(self, task: Task, size: int) -> None:
+    def __init__(self, task: Task, budget: Budget) -> None:
         super().__init__()
         self.task = task
-        self.size = size
-        self.task_network = TaskNetwork(task.outputs)
-        self.register_buffer("identity", identity_grid(size, size), persistent=False)
+        self.size = budget.image_size
+        self.task_network = task_network(task.outputs, budget)
+        self.register_buffer("identity", identity_grid(self.size, self.size), persistent=False)
 
     def forward(self, image: Float[Tensor, "batch 3 rows columns"], target: Any = None) -> Output:
         """Answer a batch of images of any size; the grid is the identity, around which each pixel averages its area."""
@@ -42,4 +42,4 @@ class Uniform(Method):
 
 def build(config: Config, task: Task, budget: Budget) -> Uniform:
     """The baseline that sees budget.image_size pixels a side."""
-    return Uniform(task, budget.image_size)
+    return Uniform(task, budget)

@@ -3,7 +3,11 @@
 Torch-free, so that a sweep file can be checked in well under a second.
 """
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from .task_networks import TASK_NETWORKS, complaint_about
 
 
 class Budget(BaseModel):
@@ -15,6 +19,10 @@ class Budget(BaseModel):
     """Side in pixels of the square image that the task network sees."""
     overview_size: int | None = Field(default=None, ge=4, le=4096)
     """Side in pixels of the low-resolution view that decides where to look; image_size when left out."""
+    task_network: Literal["small", "alexnet", "resnet18", "resnet50", "resnet101", "inception_v3"] = "small"
+    """What answers the task from the image that it is shown, the same for every method that does not bring its own."""
+    task_weights: str | None = None
+    """Weights it starts from: torchvision's by name (IMAGENET1K_V1), a checkpoint by path, or none."""
     epochs: int = Field(ge=1)
     batch: int = Field(default=64, ge=1)
     cpus: int = Field(default=1, ge=1)
@@ -29,6 +37,23 @@ class Budget(BaseModel):
             raise ValueError("gpus is a whole number, or a fraction of one")
         return gpus
 
+    @field_validator("task_network")
+    @classmethod
+    def _takes_the_image(cls, network: str, info: ValidationInfo) -> str:
+        size, least = info.data.get("image_size"), TASK_NETWORKS[network].least_size
+        if size is not None and size < least:
+            raise ValueError(f"an image_size of {size} is too small, it needs at least {least}")
+        return network
+
+    @field_validator("task_weights")
+    @classmethod
+    def _exist(cls, weights: str | None, info: ValidationInfo) -> str | None:
+        network = info.data.get("task_network")
+        complaint = complaint_about(weights, network) if weights is not None and network else None
+        if complaint:
+            raise ValueError(complaint)
+        return weights
+
     @property
     def overview(self) -> int:
         """Side in pixels of the overview."""
@@ -36,13 +61,20 @@ class Budget(BaseModel):
 
 
 class Training(BaseModel):
-    """The optimizer and its schedule, the same for every method: AdamW under a one-cycle schedule."""
+    """The optimizer and its schedule, the same for every method; left out: AdamW under a one-cycle schedule."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of SGD; AdamW has its own."""
+    schedule: Literal["one_cycle", "step"] = "one_cycle"
     warmup: float = Field(default=0.15, gt=0, lt=1)
-    """Share of the steps in which the learning rate rises."""
+    """Share of the steps in which the learning rate rises; of one_cycle."""
+    decay: float = Field(default=0.1, gt=0, le=1)
+    """What the learning rate is multiplied with every decay_epochs; of step."""
+    decay_epochs: int = Field(default=30, ge=1)
     clip: float = Field(default=5.0, gt=0)
     """Largest norm of the gradient."""

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import __version__
-from . import lookup, results, spec, sweepfile
+from . import lookup, results, spec, sweepfile, weights
 from .errors import TrackingError, UsageError
 from .ledger import Ledger, write_text
 from .spec import Sweep, TrialSpec
@@ -38,6 +38,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     write_text(ledger.sweep_folder(sweep.name) / "resolved.yaml", sweep.resolved())
     _warn_of_changed_code(chosen, ledger)
     missing = ledger.missing(chosen, retry_failed=options.retry_failed)
+    weights.refuse_unfit(missing)
     if missing:
         skipped = sum(trial.skip is not None for trial in sweep.trials)
         console.print(

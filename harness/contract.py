@@ -10,7 +10,8 @@ and may export
     INPUTS = ("image", ...)             what forward needs from the dataset, besides the default ("image",)
     COMPETES = False                    for an upper bound that is shown but never ranked
     VERSION = 2                         raised when an edit changes the method's numbers: old trials then run again
-    skip(task) -> str | None            why this method cannot serve this task
+    skip(task, budget) -> str | None    why this method cannot serve this task within this budget
+    remark(config) -> str | None        a sentence that the report says of this method under these settings
 A method that owns a torch.Generator keeps its state in get_extra_state, so that a trial that is killed goes on with
 the same numbers; the global generators of torch, random and numpy are kept by the trial.
 The declarations (all but build) are read without importing torch: see harness/lookup.py.
@@ -48,7 +49,7 @@ class Method(nn.Module):
     """The only base class: a network that answers a task from a full-resolution image."""
 
     inputs: ClassVar[tuple[str, ...]] = ("image",)
-    """Names of forward's arguments, provided by the dataset. `image` is (B, 3, H, W), float in [0, 1]."""
+    """Names of forward's arguments, provided by the dataset. An image is (B, 3, H, W), float in [0, 1]."""
 
     def forward(self, image: Tensor, target: Any = None) -> Output:
         """Answer a batch; with a target, also give the loss."""

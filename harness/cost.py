@@ -45,13 +45,14 @@ def measure(
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Cost:
     """Measure a copy of the method on a batch of its own inputs; latency and operations are of a single image."""
-    before = _allocated(inputs["image"].device)
+    device = next(iter(inputs.values())).device
+    before = _allocated(device)
     twin = copy.deepcopy(method)
     one = {name: tensor[:1] for name, tensor in inputs.items()}
     twin.eval()
     with torch.no_grad(), autocast():
         flops, coverage = count_flops(lambda: twin(**one))
-        times = time_calls(lambda: twin(**one), device=inputs["image"].device)
+        times = time_calls(lambda: twin(**one), device=device)
     return Cost(
         parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
         gflops=flops / 1e9,
@@ -112,7 +113,7 @@ def peak_of_training_step(
 
     `before` is what the CUDA device held before there was the method; the batch is counted again on top.
     """
-    device = inputs["image"].device
+    device = next(iter(inputs.values())).device
     method.train()
     optimizer = torch.optim.AdamW(method.parameters())
 

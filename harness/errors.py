@@ -10,6 +10,7 @@ ZoombenchError
 │   ├── CheckpointError    a checkpoint does not fit the trial or cannot be read
 │   └── WorkerLost         the trial's process died without a word (killed, out of memory, node gone)
 ├── TrialBusy              another living process holds the trial's lock; not a failure
+├── WeightsError           weights to start from are not there, or do not fit their network
 ├── TrackingError          MLflow did not answer; the ledger keeps what it should have received
 ├── ShapeError             a tensor that does not fit
 └── TableError             a results table that does not keep its own rules
@@ -54,6 +55,10 @@ class WorkerLost(TrialError):
 
 class TrialBusy(ZoombenchError):
     """Another living process holds the trial."""
+
+
+class WeightsError(ZoombenchError):
+    """Weights to start from are not there, or do not fit the network that they were named for."""
 
 
 class TrackingError(ZoombenchError):

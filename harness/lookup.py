@@ -27,6 +27,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic_core import ErrorDetails
 
+from .budget import Budget
 from .errors import UnknownName, UsageError
 from .tasks import Task
 
@@ -41,10 +42,14 @@ _HARMLESS_IMPORTS = {
     "math",
     "collections",
     "enum",
+    "harness.budget",
+    "zoombench.harness.budget",
+    "harness.task_networks",
+    "zoombench.harness.task_networks",
     "harness.tasks",
     "zoombench.harness.tasks",
 }
-_DECLARED_NAMES = {"Config", "skip", "task"}
+_DECLARED_NAMES = {"Config", "remark", "skip", "task"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,9 @@ class Declaration:
     version: int
     fingerprint: str
     """Hash of the code of the file and of what it imports from its own folder, without comments and docstrings."""
-    skip: Callable[[Task], str | None]
+    skip: Callable[[Task, Budget], str | None]
+    remark: Callable[[Any], str | None]
+    """What the report says of a method under its settings."""
     task: Callable[[Any], Task] | None
     """Only a dataset has one."""
 
@@ -164,7 +171,8 @@ def declaration(kind: Kind, name: str) -> Declaration:
         competes=bool(getattr(declared, "COMPETES", True)),
         version=int(getattr(declared, "VERSION", 1)),
         fingerprint=_fingerprint(path),
-        skip=getattr(declared, "skip", lambda task: None),
+        skip=getattr(declared, "skip", lambda task, budget: None),
+        remark=getattr(declared, "remark", lambda config: None),
         task=task,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from .errors import ResultsError
 from .ledger import Ledger
+from .lookup import declaration
 from .spec import Sweep, TrialSpec
 
 _COPIED = (
@@ -85,6 +86,11 @@ def cautions(sweep: Sweep, ledger: Ledger) -> tuple[str, ...]:
     amp = [bool(record["amp"]) for trial in sweep.runnable if (record := ledger.record(trial.id, "done.json"))]
     if any(amp):
         notes.append(f"{sum(amp)} of {len(amp)} trials trained under automatic mixed precision (bfloat16).")
+    methods = {trial.method.label: trial.method for trial in sweep.runnable}
+    for label, method in methods.items():
+        declared = declaration("method", method.name)
+        said = declared.remark(declared.config(**method.config))
+        notes += [f"{label}: {said}"] if said else []
     return tuple(notes)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from . import sweepfile
+from . import sweepfile, weights
 from .budget import Budget, Training
 from .errors import SweepFileError, UnknownName, UsageError
 from .lookup import Kind, closest, complaint, declaration, explain
@@ -46,19 +46,27 @@ class TrialSpec:
     competes: bool = True
     skip: str | None = None
     """Why this trial cannot run; None for one that can."""
+    weights: dict[str, str] = field(default_factory=dict)
+    """Each checkpoint file that it starts from, with the hash of its content, which stands for it in the id."""
 
     @cached_property
     def id(self) -> str:
         """Twelve hex digits: the hash of everything that changes the trial's numbers and of nothing else."""
         identity = {
             "protocol": PROTOCOL,
-            "method": [self.method.name, self.method.version, self.method.config],
+            "method": [self.method.name, self.method.version, self._by_content(self.method.config)],
             "dataset": [self.dataset.name, self.dataset.version, self.dataset.config],
-            "budget": self.budget.model_dump(exclude={"cpus", "gpus"}) | {"overview_size": self.budget.overview},
+            "budget": self._by_content(self.budget.model_dump(exclude={"cpus", "gpus"}))
+            | {"overview_size": self.budget.overview},
             "training": self.training.model_dump(),
             "seed": self.seed,
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+    def _by_content(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return {
+            key: self.weights.get(value, value) if isinstance(value, str) else value for key, value in settings.items()
+        }
 
     @property
     def title(self) -> str:
@@ -132,6 +140,8 @@ def load(source: str | Path | None) -> Sweep:
     """Read a sweep file and spell out its trials; raises UsageError before anything has started."""
     path = sweepfile.locate(source)
     file, lines = sweepfile.read(path)
+    budgets = {label: _locate_task_weights(label, budget, lines) for label, budget in file.budgets.items()}
+    file = file.model_copy(update={"budgets": budgets})
     methods = [_choose("method", label, entry, lines) for label, entry in file.methods.items()]
     datasets = [_choose("dataset", label, entry, lines) for label, entry in file.datasets.items()]
     reference = file.reference or next(iter(file.methods))
@@ -160,7 +170,8 @@ def load(source: str | Path | None) -> Sweep:
             training=file.training,
             seed=seed,
             competes=declaration("method", method.name).competes,
-            skip=_reason_to_skip(method, dataset),
+            skip=_reason_to_skip(method, dataset, budget),
+            weights=_checkpoints(method, budget),
         )
         for seed in file.seeds  # seeds outermost: a sweep that is stopped early is balanced over methods
         for dataset in datasets
@@ -220,15 +231,38 @@ def _choose(kind: Kind, label: str, entry: dict[str, Any] | None, lines: Lines) 
     except ValidationError as error:
         known = [one.name for one in fields(declared.config)]
         raise lines.error((section, label, *complaint(error)["loc"]), explain(error, known)) from error
+    for key, value in config.items():
+        if weights.holds(key, value):
+            config[key] = _locate((section, label, key), value, lines)
     return Choice(label=label, name=name, config=config, version=declared.version, fingerprint=declared.fingerprint)
 
 
-def _reason_to_skip(method: Choice, dataset: Choice) -> str | None:
+def _locate_task_weights(label: str, budget: Budget, lines: Lines) -> Budget:
+    if not weights.holds("task_weights", budget.task_weights):
+        return budget
+    path = _locate(("budgets", label, "task_weights"), str(budget.task_weights), lines)
+    return budget.model_copy(update={"task_weights": path})
+
+
+def _locate(location: tuple[str, ...], named: str, lines: Lines) -> str:
+    """The absolute path of a checkpoint that a sweep file names, from its own folder."""
+    path = lines.path.absolute().parent / Path(named).expanduser()
+    if not path.is_file():
+        raise lines.error(location, f"no checkpoint {path}. Give its path from the folder of this file, or whole.")
+    return str(path)
+
+
+def _checkpoints(method: Choice, budget: Budget) -> dict[str, str]:
+    named = [*method.config.items(), ("task_weights", budget.task_weights)]
+    return {value: weights.content_hash(value) for key, value in named if weights.holds(key, value)}
+
+
+def _reason_to_skip(method: Choice, dataset: Choice, budget: Budget) -> str | None:
     needs = declaration("method", method.name)
     missing = [one for one in needs.inputs if one not in declaration("dataset", dataset.name).inputs]
     if missing:
         return f"{method.name} needs {', '.join(missing)}, which {dataset.name} does not give"
-    return needs.skip(task_of(dataset))
+    return needs.skip(task_of(dataset), budget)
 
 
 def _refuse_twins(trials: Sequence[TrialSpec], lines: Lines) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from . import cost, lookup, pictures
+from .budget import Training
 from .contract import Method, Output
 from .errors import CheckpointError, NonFiniteLoss, TrialError
 from .ledger import replacing, write_json
@@ -27,6 +28,7 @@ from .randomness import get_random_state, seed_everything, set_random_state, str
 from .spec import TrialSpec
 from .sweepfile import Settings
 from .tasks import Task
+from .weights import content_hash
 
 CHECK_EVERY = 20
 """Steps between two looks at the losses: each look makes the host wait for the device."""
@@ -83,6 +85,27 @@ def pick_device(spec: TrialSpec, settings: Settings) -> torch.device:
     return torch.device(settings.device)
 
 
+def recipe(
+    training: Training, groups: list[dict[str, Any]], *, steps: int, epochs: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The optimizer and its schedule, which is asked after every step; steps is of one epoch."""
+    optimizer: torch.optim.Optimizer
+    if training.optimizer == "sgd":
+        optimizer = torch.optim.SGD(groups, momentum=training.momentum, weight_decay=training.weight_decay)
+    else:
+        optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay)
+    if training.schedule == "step":
+        return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, training.decay_epochs * steps, training.decay)
+    total = max(3, steps * epochs)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in groups],
+        total_steps=total,
+        pct_start=max(training.warmup, 2 / total),  # it divides by the steps of its rise, less one
+        cycle_momentum=training.optimizer == "adamw",
+    )
+
+
 def weights_hash(method: nn.Module) -> str:
     """Sixteen hex digits over every parameter and buffer; a method's extra state may be anything and is left out."""
     digest = hashlib.sha256()
@@ -131,6 +154,9 @@ class _Trial:
     def build(cls, spec: TrialSpec, workdir: Path, settings: Settings, device: torch.device) -> "_Trial":
         """Everything a trial needs, from its seed: the same in a fresh process and in a used one."""
         workdir.mkdir(parents=True, exist_ok=True)
+        for path, planned in spec.weights.items():
+            if content_hash(path) != planned:
+                raise TrialError(f"{path} is not the checkpoint that was planned: it has changed. Run again.")
         task = spec.task
         dataset = lookup.load("dataset", spec.dataset.name)
         splits = {
@@ -145,15 +171,8 @@ class _Trial:
         seed_everything(spec.seed, "initialisation")
         method = module.build(module.Config(**spec.method.config), task, spec.budget).to(device)
         groups = method.parameter_groups(spec.training.learning_rate)
-        optimizer = torch.optim.AdamW(groups, weight_decay=spec.training.weight_decay)
         steps = max(1, len(splits["train"]) // spec.budget.batch)
-        total = max(3, steps * spec.budget.epochs)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=total,
-            pct_start=max(spec.training.warmup, 2 / total),  # it divides by the steps of its rise, less one
-        )
+        optimizer, schedule = recipe(spec.training, groups, steps=steps, epochs=spec.budget.epochs)
         return cls(
             spec=spec,
             workdir=workdir,
@@ -230,7 +249,8 @@ class _Trial:
         with replacing(self.workdir / "predictions.parquet") as stream:
             pq.write_table(table, stream)
         try:
-            pictures.write(inputs["image"], output.zooms, self.workdir / "looks", count=EXAMPLES_TO_PICTURE)
+            if "image" in inputs:
+                pictures.write(inputs["image"], output.zooms, self.workdir / "looks", count=EXAMPLES_TO_PICTURE)
         except (ValueError, RuntimeError, TypeError, IndexError) as error:  # a zoom that does not keep the contract
             note("no pictures", why=f"{type(error).__name__}: {error}")
         self._write_torch({"trial": self.spec.id, "model": self.method.state_dict()}, self.workdir / "weights.pt")
@@ -327,7 +347,7 @@ class _Trial:
         return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}, first
 
     def _load(self, dataset: Any, batches: Sequence[list[int]]) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """The method's inputs and the target on the device; uint8 images become floats in [0, 1]."""
+        """The method's inputs and the target on the device; what is uint8 is an image and becomes float in [0, 1]."""
         loader: DataLoader[Any] = DataLoader(
             dataset,
             batch_sampler=batches,
@@ -337,8 +357,10 @@ class _Trial:
         )
         for tensors, target in loader:
             inputs = {name: tensors[name].to(self.device, non_blocking=True) for name in self.method.inputs}
-            if inputs["image"].dtype == torch.uint8:
-                inputs["image"] = inputs["image"].float().div_(255)
+            inputs = {
+                name: tensor.float().div_(255) if tensor.dtype == torch.uint8 else tensor
+                for name, tensor in inputs.items()
+            }
             yield inputs, target.to(self.device, non_blocking=True)
 
     def _gpus(self) -> float:

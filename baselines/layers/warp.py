@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from ...harness.budget import Budget
 from ...harness.contract import Method, Output, Zoom
 from ...harness.tasks import Task
-from .networks import TaskNetwork
+from .backbones import WithAuxiliary, task_network
 from .resample import Size, overview, resample
+
+AUXILIARY_WEIGHT = 0.4
+"""Of the loss of Inception V3's auxiliary head, as in torchvision's training script."""
 
 Estimate = tuple[Tensor, Tensor | None]
 
@@ -30,7 +33,7 @@ class Warp(Method):
     ) -> None:
         super().__init__()
         self.estimator = estimator
-        self.task_network = TaskNetwork(task.outputs)
+        self.task_network = task_network(task.outputs, budget)
         self.task = task
         self.overview = budget.overview
         self.learning_rate_multiplier = learning_rate_multiplier
@@ -54,8 +57,18 @@ def zoom_in(image: Float[Tensor, "batch channels rows columns"], estimator: nn.M
     return Zoom(resample(image, grid).to(image.dtype), grid, saliency)
 
 
-def answer(task_network: nn.Module, zoom: Zoom, *, task: Task, target: Any) -> Output:
+def answer(network: nn.Module, zoom: Zoom, *, task: Task, target: Any) -> Output:
     """What the task network says of one view, with the loss where there is a target."""
-    prediction = task_network(zoom.resampled)
-    loss = None if target is None else task.loss(prediction, target)
+    prediction, loss = conclude(network(zoom.resampled), task=task, target=target)
     return Output(prediction, loss, (zoom,))
+
+
+def conclude(numbers: Tensor | WithAuxiliary, *, task: Task, target: Any) -> tuple[Tensor, Tensor | None]:
+    """From a head's numbers to the answer in the task's unit, and its loss where there is a target."""
+    if not isinstance(numbers, WithAuxiliary):
+        prediction = task.answer(numbers)
+        return prediction, None if target is None else task.loss(prediction, target)
+    prediction, loss = conclude(numbers.numbers, task=task, target=target)
+    if loss is not None:
+        loss = loss + AUXILIARY_WEIGHT * task.loss(task.answer(numbers.auxiliary), target)
+    return prediction, loss

@@ -40,7 +40,7 @@ def served() -> list[tuple[str, str]]:
         for dataset in DATASETS:
             asked, given = lookup.declaration("method", method), lookup.declaration("dataset", dataset)
             assert given.task is not None
-            if set(asked.inputs) <= set(given.inputs) and asked.skip(given.task(given.config())) is None:
+            if set(asked.inputs) <= set(given.inputs) and asked.skip(given.task(given.config()), BUDGET) is None:
                 pairs.append((method, dataset))
     return pairs
 

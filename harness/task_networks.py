@@ -1,0 +1,42 @@
+"""The task networks that a budget may name, with what can be known of them without torch.
+
+baselines/layers/backbones.py builds them; a test holds this table to torchvision's own.
+"""
+
+from typing import NamedTuple
+
+
+class TaskNetworkFacts(NamedTuple):
+    """What a sweep file is checked against."""
+
+    least_size: int
+    """Smallest side in pixels of the image that it takes."""
+    usual_size: int
+    """Side for which its authors made it."""
+    weights: tuple[str, ...] = ()
+    """torchvision's names of its weights."""
+
+
+TASK_NETWORKS = {
+    "small": TaskNetworkFacts(least_size=4, usual_size=32),
+    "alexnet": TaskNetworkFacts(least_size=63, usual_size=227, weights=("IMAGENET1K_V1",)),
+    "resnet18": TaskNetworkFacts(least_size=4, usual_size=224, weights=("IMAGENET1K_V1",)),
+    "resnet50": TaskNetworkFacts(least_size=4, usual_size=224, weights=("IMAGENET1K_V1", "IMAGENET1K_V2")),
+    "resnet101": TaskNetworkFacts(least_size=4, usual_size=224, weights=("IMAGENET1K_V1", "IMAGENET1K_V2")),
+    # Its auxiliary head needs a 17 x 17 feature map.
+    "inception_v3": TaskNetworkFacts(least_size=299, usual_size=299, weights=("IMAGENET1K_V1",)),
+}
+
+
+def names_a_file(weights: str) -> bool:
+    """Whether weights are a checkpoint file and not one of torchvision's names."""
+    return "/" in weights or weights.endswith((".pt", ".pth"))
+
+
+def complaint_about(weights: str, network: str) -> str | None:
+    """Why these weights cannot be asked of a network; None where they can, which says nothing of a file's content."""
+    known = TASK_NETWORKS[network].weights
+    if names_a_file(weights) or weights in known:
+        return None
+    offered = f"torchvision's {' or '.join(known)}, or " if known else ""
+    return f"{network} has no such weights: expected {offered}the path of a checkpoint (.pt, .pth)"
