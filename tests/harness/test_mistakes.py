@@ -40,6 +40,24 @@ MISTAKES = {
         {"methods": {"tiny": {"width": 0}}},
         "small.yaml:2: methods.tiny: width is 0: a network needs at least one channel",
     ),
+    "an image too small for the task network": (
+        {"budgets": {"b": BUDGET | {"task_network": "inception_v3"}}},
+        "budgets.b.task_network: an image_size of 16 is too small, it needs at least 299, found 'inception_v3'.",
+    ),
+    "a task network that there is not": (
+        {"budgets": {"b": BUDGET | {"task_network": "resnet34"}}},
+        "budgets.b.task_network: expected 'small', 'alexnet', 'resnet18', 'resnet50', 'resnet101' or 'inception_v3', "
+        "found 'resnet34'.",
+    ),
+    "weights that there are not": (
+        {"budgets": {"b": BUDGET | {"task_network": "resnet18", "task_weights": "DEFAULT"}}},
+        "budgets.b.task_weights: resnet18 has no such weights: expected torchvision's IMAGENET1K_V1, or the path of a "
+        "checkpoint (.pt, .pth), found 'DEFAULT'.",
+    ),
+    "torchvision's weights of our own network": (
+        {"budgets": {"b": BUDGET | {"task_weights": "IMAGENET1K_V1"}}},
+        "small has no such weights: expected the path of a checkpoint (.pt, .pth), found 'IMAGENET1K_V1'.",
+    ),
     "no seeds": ({"seeds": 0}, "small.yaml:10: seeds: a sweep needs at least one seed"),
     "a seed twice": ({"seeds": [1, 1]}, "small.yaml:10: seeds: a seed is listed twice"),
     "no methods": ({"methods": {}}, "small.yaml:1: methods: it is empty, and at least one entry is needed."),
