@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from zoombench.harness import lookup
 
@@ -74,7 +74,7 @@ def test_examples_hold_the_declared_tensors(case: Case, split: str) -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_targets_fit_the_task(case: Case, split: str) -> None:
     task = case.module.task(case.module.Config())
-    targets = torch.tensor([target for _, target in some(case.build(split))])
+    targets = default_collate([target for _, target in some(case.build(split))])
     loss = task.loss(torch.zeros(len(targets), task.outputs), targets)
     assert loss.isfinite()
 
