@@ -60,7 +60,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     config = module.Config()
     examples = module.build(config, None, "train", BUDGET.image_size)
     tensors, target = default_collate([examples[index] for index in range(6)])
-    tensors["image"] = tensors["image"].float() / 255
+    tensors = {k: tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor for k, tensor in tensors.items()}
     built = build(method, module.task(config))
     declared = lookup.declaration("method", method).inputs
     return Case(built, {name: tensors[name] for name in built.inputs}, target, declared)
