@@ -7,6 +7,7 @@ ZoombenchError
 │   └── ResultsError       the results folder cannot be written or holds something unreadable
 ├── TrialError             ends one trial, never the sweep; becomes a row of the table
 │   ├── NonFiniteLoss      the loss became nan or infinite: an outcome of the method
+│   ├── DataError          a dataset or a file of it is not there, or not as its reader expects
 │   ├── CheckpointError    a checkpoint does not fit the trial or cannot be read
 │   └── WorkerLost         the trial's process died without a word (killed, out of memory, node gone)
 ├── TrialBusy              another living process holds the trial's lock; not a failure
@@ -43,6 +44,10 @@ class TrialError(ZoombenchError):
 
 class NonFiniteLoss(TrialError):
     """The loss became nan or infinite."""
+
+
+class DataError(TrialError):
+    """A dataset or a file of it is not there, or not as its reader expects."""
 
 
 class CheckpointError(TrialError):

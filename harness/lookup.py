@@ -42,6 +42,8 @@ _HARMLESS_IMPORTS = {
     "math",
     "collections",
     "enum",
+    "os",
+    "pathlib",
     "harness.budget",
     "zoombench.harness.budget",
     "harness.task_networks",
@@ -49,7 +51,7 @@ _HARMLESS_IMPORTS = {
     "harness.tasks",
     "zoombench.harness.tasks",
 }
-_DECLARED_NAMES = {"Config", "remark", "skip", "task"}
+_DECLARED_NAMES = {"Config", "missing", "remark", "skip", "task"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Declaration:
     """What the report says of a method under its settings."""
     task: Callable[[Any], Task] | None
     """Only a dataset has one."""
+    missing: Callable[[Any, str | None], str | None]
+    """What of a dataset is not there under a folder, and where it is to be had."""
 
     def resolve(self, settings: dict[str, Any] | None) -> dict[str, Any]:
         """Every field of Config with the given settings over the defaults; raises pydantic's ValidationError."""
@@ -174,6 +178,7 @@ def declaration(kind: Kind, name: str) -> Declaration:
         skip=getattr(declared, "skip", lambda task, budget: None),
         remark=getattr(declared, "remark", lambda config: None),
         task=task,
+        missing=getattr(declared, "missing", lambda config, root: None),
     )
 
 

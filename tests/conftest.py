@@ -11,6 +11,8 @@ import pytest
 import yaml
 from jaxtyping import install_import_hook
 
+from zoombench.tests.datasets.official import WRITERS
+
 install_import_hook(["zoombench.baselines", "zoombench.datasets", "zoombench.harness.contract"], "beartype.beartype")
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -19,8 +21,19 @@ PLUGINS = Path(__file__).parent / "plugins"
 @pytest.fixture(autouse=True)
 def _test_methods_and_no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOOMBENCH_PATH", str(PLUGINS))
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "ZOOMBENCH_RESULTS", "RAY_ADDRESS"):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("ZOOMBENCH_RESULTS", "ZOOMBENCH_DATA"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a small copy of every set that is read from disk, in its official form; not to be written to."""
+    root = tmp_path_factory.mktemp("data")
+    for write in WRITERS.values():
+        write(root)
+    return str(root)
 
 
 @pytest.fixture

@@ -23,14 +23,15 @@ class Case:
 
     module: Any
     name: str
+    root: str
 
     def build(self, split: str) -> Any:
-        return self.module.build(self.module.Config(), None, split, 16)
+        return self.module.build(self.module.Config(), self.root, split, 16)
 
 
 @pytest.fixture(params=lookup.names("dataset"))
-def case(request: pytest.FixtureRequest) -> Case:
-    return Case(lookup.load("dataset", request.param), request.param)
+def case(request: pytest.FixtureRequest, data_root: str) -> Case:
+    return Case(lookup.load("dataset", request.param), request.param, data_root)
 
 
 def digest(example: tuple[dict[str, Tensor], Any]) -> str:
@@ -75,8 +76,9 @@ def test_examples_hold_the_declared_tensors(case: Case, split: str) -> None:
 def test_targets_fit_the_task(case: Case, split: str) -> None:
     task = case.module.task(case.module.Config())
     targets = default_collate([target for _, target in some(case.build(split))])
-    loss = task.loss(torch.zeros(len(targets), task.outputs), targets)
-    assert loss.isfinite()
+    answers = task.answer(torch.zeros(len(targets), task.outputs))
+    assert task.loss(answers, targets).isfinite()
+    assert all(len(column) == len(targets) for column in task.judge(answers, targets).values())
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -1,0 +1,149 @@
+"""CUB-200-2011: which of 200 kinds of birds, by details a few pixels wide (Wah et al. 2011).
+
+Text files that are joined by the image's id, never by line. The test split is the official one; a validation split is
+carved from the training images, so many a class. The official page warns that the images overlap ImageNet: weights that
+were trained there may have seen test images.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import TypeVar
+
+from ..harness.errors import DataError
+from ..harness.tasks import Classification
+from .reading.images import Box
+from .reading.labelled import Labelled, LabelledImages, View
+from .reading.splits import check_split, held_out
+from .reading.views import place
+
+INPUTS = ("image", "boxes")
+CLASSES = 200
+FOLDER = "CUB_200_2011"
+FILES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "bounding_boxes.txt", "images")
+SOURCE = (
+    "https://www.vision.caltech.edu/datasets/cub_200_2011: open download, CUB_200_2011.tgz, 1.1 GB, "
+    "md5 97eceeb196236b17998738112f37df78; Flickr images, for non-commercial research and education"
+)
+SHOWN = 0.875  # of the shorter side: 448 of 512
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The views. The paper (Recasens et al. 2018, table 4) says 227 px for the networks' input and no more.
+
+    Ours, as is usual for this set (DT-RAM's larger size): the shorter side at 512 px, of which a square of 448 is
+    shown, drawn and mirrored in training, else central.
+    """
+
+    train_size: int = 448  # px
+    test_size: int = 448  # px, of validation too
+    validation_per_class: int = 3  # of about 30; the set has no official validation split
+    seed: int = 0  # of the drawn views and of the validation split; not the trial's
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for sizes and counts that give no split."""
+        for name in ("train_size", "test_size", "validation_per_class"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}: it must be between 0 and 2**63 - 1")
+
+
+def task(config: Config) -> Classification:
+    """Which kind of bird."""
+    return Classification(classes=CLASSES)
+
+
+def missing(config: Config, root: str | None) -> str | None:
+    """What of the set is not in root/CUB_200_2011, and where it is to be had; None if nothing is missing."""
+    if root is None:
+        return f"no data_root is set, the folder that holds {FOLDER}/. It comes from {SOURCE}."
+    absent = [name for name in FILES if not (Path(root) / FOLDER / name).exists()]
+    if not absent:
+        return None
+    return f"{Path(root) / FOLDER} has no {', '.join(absent)}. It comes from {SOURCE}."
+
+
+def build(config: Config, root: str | None, split: str, image_size: int) -> LabelledImages:
+    """The views of a split, at the sizes of config: image_size is not needed.
+
+    Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
+    """
+    check_split(split, dataset="cub_200")
+    absent = missing(config, root)
+    if absent or root is None:
+        raise DataError(f"cub_200: {absent}")
+    folder = Path(root) / FOLDER
+    pictures, trained_on = _read(folder)
+    labels = {image: picture.label for image, picture in pictures.items() if image in trained_on}
+    validation = held_out(labels, per_class=config.validation_per_class, seed=config.seed)
+    chosen = {"train": trained_on - validation, "validation": validation, "test": pictures.keys() - trained_on}
+    view = View(config.train_size, _drawn, seed=config.seed) if split == "train" else View(config.test_size, _central)
+    return LabelledImages(
+        [pictures[image] for image in sorted(chosen[split])],
+        folder / "images",
+        view,
+        split=split,
+        orient=False,  # the boxes are of the pictures as they are stored
+    )
+
+
+def _drawn(width: int, height: int, drawn: list[float]) -> Box:
+    side = SHOWN * min(width, height)
+    return place(width, height, wide=side, tall=side, at=(drawn[0], drawn[1]))
+
+
+def _central(width: int, height: int, drawn: list[float]) -> Box:
+    side = SHOWN * min(width, height)
+    return place(width, height, wide=side, tall=side)
+
+
+def _read(folder: Path) -> tuple[dict[int, Labelled], set[int]]:
+    """Every picture by its id, and the ids of the training split."""
+    names = _table(folder / "images.txt", str)
+    classes = _table(folder / "image_class_labels.txt", _class, like=names)
+    boxes = _table(folder / "bounding_boxes.txt", _box, like=names)
+    is_training = _table(folder / "train_test_split.txt", _flag, like=names)
+    pictures = {image: Labelled(name, classes[image], boxes[image]) for image, name in names.items()}
+    return pictures, {image for image, yes in is_training.items() if yes}
+
+
+def _table(path: Path, parse: Callable[[str], Value], like: Collection[int] | None = None) -> dict[int, Value]:
+    """What a text file says of each image: lines of an id and a value, in any order, for the same ids as `like`."""
+    found: dict[int, Value] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        image_id, _, value = line.strip().partition(" ")
+        try:
+            if int(image_id) in found:
+                raise ValueError("this image has a line already")
+            found[int(image_id)] = parse(value)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: {line!r} is not as expected: {error}.") from error
+    if like is not None and found.keys() != set(like):
+        image = min(found.keys() ^ set(like))
+        here, there = (path.name, "images.txt") if image in found else ("images.txt", path.name)
+        raise DataError(f"{path.parent}: image {image} is in {here} and not in {there}. Unpack the archive again.")
+    return found
+
+
+def _class(text: str) -> int:
+    if not 1 <= int(text) <= CLASSES:
+        raise ValueError(f"classes are counted from 1 to {CLASSES}")
+    return int(text) - 1
+
+
+def _flag(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("1 stands for training and 0 for test")
+    return text == "1"
+
+
+def _box(text: str) -> Box:
+    x, y, width, height = map(float, text.split())
+    if not (all(map(isfinite, (x, y, width, height))) and width > 0 and height > 0):
+        raise ValueError("a box is a finite x and y, and a width and height above 0")
+    return x, y, x + width, y + height

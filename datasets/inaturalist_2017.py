@@ -1,0 +1,124 @@
+"""iNaturalist 2017: which of 5,089 species, seen in nature (Van Horn et al. 2018).
+
+Read from the json files. torchvision's reader merges training and validation images, and numbers the species by their
+folders; here a label is the json's category_id. Labels of the test images are not public: the official validation split
+is the test split here, as in Recasens et al. 2018, and a validation split is carved from the training images.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from ..harness.errors import DataError
+from ..harness.tasks import Classification
+from .reading.images import Box
+from .reading.labelled import Labelled, LabelledImages, View
+from .reading.splits import check_split, held_out
+from .reading.views import place, random_resized
+
+INPUTS = ("image",)
+CLASSES = 5089
+FOLDER = "inaturalist_2017"
+FILES = ("train2017.json", "val2017.json", "train_val_images")
+SOURCE = (
+    "https://github.com/visipedia/inat_comp/tree/master/2017: open download after agreeing to its terms, "
+    "train_val_images.tar.gz (186 GB, md5 7c784ea5e424efaec655bd392f87301f) and train_val2017.zip, unpacked side by "
+    "side; for non-commercial research and education, the images must not be redistributed"
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which views: as the paper says (Recasens et al. 2018), or as the authors' main.py has them.
+
+    paper: 800 x 800 in training, the central 512 x 512 in the test. Ours where it is silent: the training view is that
+    of main.py (a random part of the picture, mirrored or not), the central square is of the picture's own pixels.
+    code: the same in training; the test stretches the picture to a square, of which it shows the central 700/800.
+    """
+
+    protocol: Literal["paper", "code"] = "paper"
+    train_size: int = 800  # px; paper and code
+    test_size: int | None = None  # px, of validation too; left out: 512 in the paper, 700 in the code
+    validation_per_class: int = 1  # of 9 and more; 5,089 in all
+    seed: int = 0  # of the drawn views and of the validation split; not the trial's
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for sizes and counts that give no split."""
+        for name in ("train_size", "test_size", "validation_per_class"):
+            if (getattr(self, name) or 1) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}: it must be between 0 and 2**63 - 1")
+
+
+def task(config: Config) -> Classification:
+    """Which species."""
+    return Classification(classes=CLASSES)
+
+
+def missing(config: Config, root: str | None) -> str | None:
+    """What of the set is not in root/inaturalist_2017, and where it is to be had; None if nothing is missing."""
+    if root is None:
+        return f"no data_root is set, the folder that holds {FOLDER}/. It comes from {SOURCE}."
+    absent = [name for name in FILES if not (Path(root) / FOLDER / name).exists()]
+    if not absent:
+        return None
+    return f"{Path(root) / FOLDER} has no {', '.join(absent)}. It comes from {SOURCE}."
+
+
+def build(config: Config, root: str | None, split: str, image_size: int) -> LabelledImages:
+    """The views of a split, at the sizes of config: image_size is not needed.
+
+    Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
+    """
+    check_split(split, dataset="inaturalist_2017")
+    absent = missing(config, root)
+    if absent or root is None:
+        raise DataError(f"inaturalist_2017: {absent}")
+    folder = Path(root) / FOLDER
+    pictures = _read(folder / ("val2017.json" if split == "test" else "train2017.json"))
+    if split != "test":
+        labels = {image: picture.label for image, picture in pictures.items()}
+        validation = held_out(labels, per_class=config.validation_per_class, seed=config.seed)
+        pictures = {
+            image: picture for image, picture in pictures.items() if (image in validation) != (split == "train")
+        }
+    if split == "train":
+        view = View(config.train_size, random_resized, seed=config.seed)
+    elif config.protocol == "paper":
+        size = config.test_size or 512
+        view = View(size, partial(_own_pixels, side=size))
+    else:
+        view = View(config.test_size or 700, _stretched)
+    return LabelledImages([pictures[image] for image in sorted(pictures)], folder, view, split=split)
+
+
+def _own_pixels(width: int, height: int, drawn: list[float], *, side: int) -> Box:
+    """The central square of so many of the picture's pixels, or of its shorter side where that has fewer."""
+    least = float(min(side, width, height))
+    return place(width, height, wide=least, tall=least)
+
+
+def _stretched(width: int, height: int, drawn: list[float]) -> Box:
+    return place(width, height, wide=width * 7 / 8, tall=height * 7 / 8)
+
+
+def _read(path: Path) -> dict[int, Labelled]:
+    """Every picture of a json file by its id."""
+    try:
+        content = json.loads(path.read_bytes())
+        names: dict[int, str] = {image["id"]: image["file_name"] for image in content["images"]}
+        labels: dict[int, Any] = {one["image_id"]: one["category_id"] for one in content["annotations"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: expected the competition's json of images and annotations: {type(error).__name__}: {error}. "
+            "Unpack train_val2017.zip again."
+        ) from error
+    for image in names.keys() ^ labels.keys():
+        raise DataError(f"{path}: image {image} has {'no label' if image in names else 'a label and no file'}.")
+    for image, label in labels.items():
+        if not (isinstance(label, int) and 0 <= label < CLASSES):
+            raise DataError(f"{path}: image {image} has category_id {label!r}, expected 0 to {CLASSES - 1}.")
+    return {image: Labelled(name, labels[image]) for image, name in names.items()}

@@ -1,0 +1,91 @@
+"""Read an image file as RGB bytes, or say which file cannot be read and why; take a square view of it.
+
+What a file may be: anything that Pillow opens, in 8 or 16 bits a channel. Nothing is guessed: a file that is cut off,
+empty, damaged where the decoder can see it, or larger than Pillow's limit is an error. Bytes that changed inside a
+JPEG's scan decode to another picture without an error; only a checksum finds them.
+"""
+
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from ...harness.errors import DataError
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixel edges."""
+
+_ORIENTATION = 0x0112
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def load_rgb(path: Path, *, index: int | None = None, orient: bool = True) -> UInt8[np.ndarray, "height width 3"]:
+    """The picture in a file, of any mode, as RGB.
+
+    orient turns it as its EXIF orientation says; False is for sets whose boxes are of the picture as stored.
+    Transparency is laid on black. 16-bit grey is divided by 257 and rounded (Pillow's own conversion saturates);
+    16-bit colour is its high byte, which is all that Pillow gives and at most one level away.
+
+    Raises DataError with the path, and the example's index where one is given. Pillow's limit on the number of pixels
+    (Image.MAX_IMAGE_PIXELS) is one here, not a warning, and is held to the header: nothing large is decoded.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # remarks on metadata; what is not readable still raises
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                file.load()
+                return np.asarray(_as_rgb(_upright(file) if orient else file))
+    except Exception as error:  # Pillow's decoders raise of many kinds
+        example = "" if index is None else f", example {index}"
+        raise DataError(
+            f"{path}{example}: not readable as an image: {type(error).__name__}: {error}. Fetch this file again, and "
+            "compare its checksum with the distributor's if there is one."
+        ) from error
+
+
+def cut(
+    image: UInt8[np.ndarray, "height width 3"], box: Box, side: int, *, mirrored: bool = False
+) -> UInt8[Tensor, "3 side side"]:
+    """What a box holds, stretched to a square by one antialiased bilinear filter; zeros where the image has ended."""
+    x0, y0, x1, y1 = box
+    left, top = math.floor(x0), math.floor(y0)
+    part = Image.fromarray(image).crop((left, top, math.ceil(x1), math.ceil(y1)))
+    part = part.resize((side, side), Image.Resampling.BILINEAR, box=(x0 - left, y0 - top, x1 - left, y1 - top))
+    if mirrored:
+        part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return torch.from_numpy(np.array(part).transpose(2, 0, 1).copy())
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, KeyError, TypeError, EOFError):  # metadata that cannot be read turns nothing
+        orientation = 1
+    turn = _TO_UPRIGHT.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        grey = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its mode is {image.mode}, expected 8 or 16 bits a channel")
+    if image.has_transparency_data:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,89 @@
+"""Images with one label each, and perhaps a box, as square views of one size."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ...harness.errors import DataError
+from .images import Box, cut, load_rgb
+from .views import draws, is_mirrored
+
+Example = tuple[dict[str, Tensor], int]
+
+
+class Labelled(NamedTuple):
+    """One picture of a dataset."""
+
+    path: str
+    """Below the dataset's folder."""
+    label: int
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """Which part of a picture is shown, at which size."""
+
+    side: int
+    """In pixels, of the square that is shown."""
+    box: Callable[[int, int, list[float]], Box]
+    """From the picture's width and height, and random numbers that a fixed view ignores. A module's function, so that
+    it can be pickled."""
+    seed: int | None = None
+    """Of the random numbers and of mirroring; None for a view that is always the same."""
+
+
+class LabelledImages(Dataset[Example]):
+    """Examples ({"image": uint8 (3, side, side)}, label), and "boxes": float32 (1, 4) where the pictures have one.
+
+    Boxes are x0, y0, x1, y1 in pixel edges of the view, clipped to it: one that lies outside has no area.
+    An example depends on (view, epoch, index) alone; only a view with a seed changes with the epoch.
+    """
+
+    def __init__(
+        self, pictures: Sequence[Labelled], folder: Path, view: View, *, split: str, orient: bool = True
+    ) -> None:
+        if not pictures:
+            raise DataError(f"{folder} has no picture for the {split} split. Is it unpacked whole?")
+        self.pictures = pictures
+        self.folder = folder
+        self.view = view
+        self.split = split
+        self.orient = orient
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw new views from now on, where they are drawn."""
+        self.epoch = epoch
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < len(self):
+            raise IndexError(f"example {index} of {len(self)} in the {self.split} split")
+        picture, view = self.pictures[index], self.view
+        image = load_rgb(self.folder / picture.path, index=index, orient=self.orient)
+        drawn = [] if view.seed is None else draws(view.seed, epoch=self.epoch, index=index)
+        seen = view.box(image.shape[1], image.shape[0], drawn)
+        mirrored = bool(drawn) and is_mirrored(drawn)
+        tensors = {"image": cut(image, seen, view.side, mirrored=mirrored)}
+        if picture.box is not None:
+            tensors["boxes"] = _inside(picture.box, seen, view.side, mirrored=mirrored)
+        return tensors, picture.label
+
+
+def _inside(box: Box, seen: Box, side: int, *, mirrored: bool) -> Float32[Tensor, "1 4"]:
+    """A box of the picture in pixels of the view."""
+    across, down = side / (seen[2] - seen[0]), side / (seen[3] - seen[1])
+    x0, x1 = ((x - seen[0]) * across for x in (box[0], box[2]))
+    y0, y1 = ((y - seen[1]) * down for y in (box[1], box[3]))
+    if mirrored:
+        x0, x1 = side - x1, side - x0
+    return torch.tensor([[x0, y0, x1, y1]], dtype=torch.float32).clamp(0, side)
