@@ -47,8 +47,9 @@ class Config:
     def __post_init__(self) -> None:
         """Raise ValueError for sizes and counts that give no split."""
         for name in ("train_size", "test_size", "validation_per_class"):
-            if (getattr(self, name) or 1) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}: it must be at least 1")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}: it must be between 0 and 2**63 - 1")
 

@@ -33,7 +33,7 @@ _TO_UPRIGHT = {
 
 
 def load_rgb(path: Path, *, index: int | None = None, orient: bool = True) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture in a file, of any mode, as RGB.
+    """The picture in a file, of any mode, as RGB; the array is read-only.
 
     orient turns it as its EXIF orientation says; False is for sets whose boxes are of the picture as stored.
     Transparency is laid on black. 16-bit grey is divided by 257 and rounded (Pillow's own conversion saturates);

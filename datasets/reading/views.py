@@ -35,7 +35,7 @@ def random_resized(width: int, height: int, drawn: list[float]) -> Box:
         if wide <= width and tall <= height:
             return place(width, height, wide=wide, tall=tall, at=(drawn[2 * TRIES], drawn[2 * TRIES + 1]))
     wide, tall = min(width, height * RATIO[1]), min(height, width / RATIO[0])
-    return place(width, height, wide=wide, tall=tall)
+    return place(width, height, wide=float(wide), tall=float(tall))
 
 
 def place(width: int, height: int, *, wide: float, tall: float, at: tuple[float, float] = (0.5, 0.5)) -> Box:
