@@ -35,9 +35,12 @@ def run_sweep(options: argparse.Namespace) -> int:
     ledger = Ledger.open(Path(options.results))
     _refuse_absent_devices(chosen, settings, address=options.address)
     console = Console()
+    missing = ledger.missing(chosen, retry_failed=options.retry_failed)
+    absent = [] if options.address else spec.absent_data(missing, settings.data_root)  # a cluster has disks of its own
+    if absent:
+        raise UsageError("\n".join(absent))
     write_text(ledger.sweep_folder(sweep.name) / "resolved.yaml", sweep.resolved())
     _warn_of_changed_code(chosen, ledger)
-    missing = ledger.missing(chosen, retry_failed=options.retry_failed)
     weights.refuse_unfit(missing)
     if missing:
         skipped = sum(trial.skip is not None for trial in sweep.trials)
@@ -86,6 +89,8 @@ def plan_sweep(options: argparse.Namespace) -> int:
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     todo = ("run", "go on", "skip")
     print(", ".join(f"{count} to {what}" if what in todo else f"{count} {what}" for what, count in counts.items()))
+    for line in spec.absent_data(chosen, _data_root(sweep)):
+        print(line)
     _warn_of_changed_code(chosen, ledger)
     return DONE
 
@@ -160,9 +165,14 @@ def _settings(options: argparse.Namespace, sweep: Sweep) -> Settings:
     for key in ("workers", "trials_at_once"):
         if asked[key] is not None and asked[key] < (1 if key == "trials_at_once" else 0):
             raise UsageError(f"--{key.replace('_', '-')} {asked[key]}: expected a positive number.")
-    if sweep.settings.data_root is not None:  # workers run in folders of their own
-        asked["data_root"] = os.path.abspath(sweep.settings.data_root)
+    asked["data_root"] = _data_root(sweep)
     return sweep.settings.model_copy(update={key: value for key, value in asked.items() if value is not None})
+
+
+def _data_root(sweep: Sweep) -> str | None:
+    """The folder of datasets, as an absolute path: workers run in folders of their own."""
+    root = sweep.settings.data_root or os.environ.get("ZOOMBENCH_DATA")
+    return os.path.abspath(root) if root else None
 
 
 def _refuse_absent_devices(trials: Sequence[TrialSpec], settings: Settings, *, address: str | None) -> None:

@@ -30,7 +30,7 @@ class Settings(BaseModel):
     checkpoint_seconds: float = Field(default=60, ge=0)
     """A checkpoint is written at the end of each epoch, and within one once so many seconds have passed."""
     data_root: str | None = None
-    """Folder of datasets that are read from disk."""
+    """Folder of datasets that are read from disk; left out: what ZOOMBENCH_DATA names."""
 
 
 class SweepFile(BaseModel):

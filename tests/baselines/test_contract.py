@@ -16,6 +16,11 @@ from zoombench.harness.contract import Method, Output
 from zoombench.harness.tasks import Task
 
 METHODS, DATASETS = lookup.names("method"), lookup.names("dataset")  # before other tests add folders of their own
+SMALL: dict[str, dict[str, int]] = {  # images of a few pixels, where the defaults are those of a paper
+    "cub_200": {"train_size": 32},
+    "gazecapture": {"frame": 32, "crop": 16},
+    "inaturalist_2017": {"train_size": 32},
+}
 BUDGET = Budget(image_size=12, overview_size=10, epochs=1)
 
 
@@ -54,11 +59,11 @@ def build(method: str, task: Task, seed: int = 0) -> Method:
 
 
 @pytest.fixture(params=served(), ids="-".join)
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request: pytest.FixtureRequest, data_root: str) -> Case:
     method, dataset = request.param
     module = lookup.load("dataset", dataset)
-    config = module.Config()
-    examples = module.build(config, None, "train", BUDGET.image_size)
+    config = module.Config(**SMALL.get(dataset, {}))
+    examples = module.build(config, data_root, "train", BUDGET.image_size)
     tensors, target = default_collate([examples[index] for index in range(6)])
     tensors = {k: tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor for k, tensor in tensors.items()}
     built = build(method, module.task(config))

@@ -77,6 +77,40 @@ def test_a_fingerprint_covers_what_the_file_shares_with_its_neighbours(folder):
     assert lookup.declaration("method", "mine").fingerprint != before
 
 
+def test_a_fingerprint_of_a_dataset_covers_its_reader(monkeypatch, tmp_path):
+    for folder in ("datasets", "datasets/reading"):
+        (tmp_path / folder).mkdir()
+        for path in (lookup.ROOT / folder).glob("*.py"):
+            (tmp_path / folder / path.name).write_text(path.read_text())
+    monkeypatch.setattr(lookup, "ROOT", tmp_path)
+    prints = []
+    for _ in range(2):
+        lookup.declaration.cache_clear()
+        prints.append(
+            {name: lookup.declaration("dataset", name).fingerprint for name in ("cub_200", "cluttered_digits")}
+        )
+        reader = tmp_path / "datasets" / "reading" / "images.py"
+        reader.write_text(reader.read_text().replace("257", "256"))
+    lookup.declaration.cache_clear()
+    assert prints[0]["cub_200"] != prints[1]["cub_200"]
+    assert prints[0]["cluttered_digits"] == prints[1]["cluttered_digits"]
+
+
+def test_a_dataset_may_look_for_its_files_and_use_no_torch(monkeypatch, tmp_path):
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "mine.py").write_text(
+        GOOD.replace("def build(config, task, budget)", "def build(config, root, split, image_size)")
+        + "import os\nfrom pathlib import Path\ndef task(config):\n    pass\n"
+        + "def missing(config, root):\n    return None if Path(root).exists() else os.fspath(root)\n"
+    )
+    monkeypatch.setenv("ZOOMBENCH_PATH", str(tmp_path))
+    declared = lookup.declaration("dataset", "mine")
+    assert declared.missing(None, "/no/such/folder") == "/no/such/folder"
+    assert declared.missing(None, str(tmp_path)) is None
+    assert lookup.declaration("dataset", "cluttered_digits").missing(None, None) is None
+    lookup.declaration.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -154,6 +154,16 @@ def test_predictions_hold_one_row_per_test_example(tiny, tmp_path):
     assert np.mean(np.equal(table["prediction"], table["target"])) == scores[-1].value
 
 
+def test_what_a_dataset_knows_of_its_examples_stands_beside_their_predictions(sweep_file, data_root, tmp_path):
+    keys = {"methods": {"uniform": {}}, "datasets": {"gazecapture": {"frame": 32, "crop": 16, "answer": "sigmoid"}}}
+    made = spec.load(sweep_file(**keys)).trials[0]
+    [*_, test] = trial.run(made, tmp_path, Settings(data_root=data_root))
+    columns = pq.read_table(tmp_path / "predictions.parquet").to_pandas()
+    assert (test.split, test.metric) == ("test", "error")
+    assert test.value == pytest.approx(columns["score"].mean())
+    assert columns.groupby("device")["score"].count().to_dict() == {"ipad": 8, "iphone": 8}
+
+
 def test_a_checkpoint_that_cannot_be_written_says_how_much_room_there_is(tiny, tmp_path, monkeypatch):
     def full(*arguments):
         raise RuntimeError("enforce fail: unexpected pos")

@@ -1,0 +1,91 @@
+"""Data that is not there: plan says so and how to get it, run refuses before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from zoombench.harness import cli, lookup
+from zoombench.harness.commands import DONE
+
+DATASETS = {"cub_200": {"train_size": 16, "test_size": 16}, "birds": {"dataset": "inaturalist_2017"}, "corners": {}}
+BUDGET = {"image_size": 16, "epochs": 1, "batch": 8}
+
+
+@pytest.fixture
+def on_real_data(sweep_file):
+    """A sweep over two sets from disk and one that needs none."""
+
+    def write(**settings) -> Path:
+        keys = {"methods": {"uniform": {}}, "datasets": DATASETS, "budgets": {"b": BUDGET}}
+        return sweep_file(**keys, settings=settings)
+
+    return write
+
+
+def test_plan_says_what_is_missing_and_how_to_get_it(on_real_data, tmp_path, capsys):
+    path = on_real_data(data_root=str(tmp_path))
+    assert cli.main(["plan", str(path), "--results", str(tmp_path / "results")]) == DONE
+    said = capsys.readouterr().out
+    assert "3 to run" in said
+    assert f"dataset cub_200: {tmp_path / 'CUB_200_2011'} has no images.txt" in said
+    assert f"dataset birds: {tmp_path / 'inaturalist_2017'} has no train2017.json" in said
+    assert "open download, CUB_200_2011.tgz" in said
+    assert said.count("settings.data_root or ZOOMBENCH_DATA names the folder of datasets.") == 2
+    assert "dataset corners" not in said
+
+
+def test_run_refuses_in_the_same_words_before_anything_starts(on_real_data, tmp_path, capsys):
+    path = on_real_data(data_root=str(tmp_path))
+    cli.main(["plan", str(path), "--results", str(tmp_path / "results")])
+    planned = [line for line in capsys.readouterr().out.splitlines() if line.startswith("dataset ")]
+    assert cli.main(["run", str(path), "--results", str(tmp_path / "results"), "--serial"]) == 2
+    said = capsys.readouterr()
+    assert said.err.removeprefix("zoombench: ").splitlines() == planned
+    assert said.out == ""
+    assert not list((tmp_path / "results").glob("trials/*"))
+    assert not list((tmp_path / "results").glob("sweeps/*"))
+
+
+def test_without_a_folder_of_datasets_that_is_what_is_said(on_real_data, tmp_path, capsys):
+    assert cli.main(["run", str(on_real_data()), "--results", str(tmp_path / "results")]) == 2
+    assert "dataset cub_200: no data_root is set, the folder that holds CUB_200_2011/." in capsys.readouterr().err
+
+
+def test_what_is_not_chosen_is_not_missed(on_real_data, tmp_path, capsys):
+    chosen = ["--only", "dataset=corners", "--results", str(tmp_path / "results")]
+    assert cli.main(["plan", str(on_real_data()), *chosen]) == DONE
+    assert "dataset cub_200" not in capsys.readouterr().out
+
+
+def test_a_set_that_is_there_is_not_missed(on_real_data, tmp_path, data_root, capsys):
+    assert cli.main(["plan", str(on_real_data(data_root=data_root)), "--results", str(tmp_path / "results")]) == DONE
+    assert "dataset " not in capsys.readouterr().out.split("to run")[1]
+
+
+@pytest.mark.slow
+def test_the_environment_may_name_the_folder_and_what_is_done_needs_no_data(
+    on_real_data, tmp_path, data_root, capsys, monkeypatch
+):
+    command = [
+        "run",
+        str(on_real_data()),
+        "--serial",
+        "--results",
+        str(tmp_path / "results"),
+        "--only",
+        "dataset=cub_200",
+    ]
+    monkeypatch.setenv("ZOOMBENCH_DATA", data_root)
+    assert cli.main(command) == DONE
+    assert "1 of 1 trial done" in capsys.readouterr().out
+    monkeypatch.delenv("ZOOMBENCH_DATA")
+    assert cli.main(command) == DONE
+    assert "Nothing to do" in capsys.readouterr().out
+
+
+def test_every_dataset_says_what_is_missing_without_torch(tmp_path):
+    for name in lookup.names("dataset"):
+        declared = lookup.declaration("dataset", name)
+        for root in (None, str(tmp_path)):
+            said = declared.missing(declared.config(), root)
+            assert said is None or ("https://" in said and said.endswith("."))
