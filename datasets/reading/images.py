@@ -47,7 +47,6 @@ def load_rgb(path: Path, *, index: int | None = None, orient: bool = True) -> UI
             warnings.simplefilter("ignore", UserWarning)  # remarks on metadata; what is not readable still raises
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
-                file.load()
                 return np.asarray(_as_rgb(_upright(file) if orient else file))
     except Exception as error:  # Pillow's decoders raise of many kinds
         example = "" if index is None else f", example {index}"
@@ -71,11 +70,7 @@ def cut(
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    except (SyntaxError, ValueError, KeyError, TypeError, EOFError):  # metadata that cannot be read turns nothing
-        orientation = 1
-    turn = _TO_UPRIGHT.get(orientation)
+    turn = _TO_UPRIGHT.get(image.getexif().get(_ORIENTATION))  # metadata that cannot be read turns nothing
     return image if turn is None else image.transpose(turn)
 
 

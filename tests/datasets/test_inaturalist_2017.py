@@ -38,6 +38,10 @@ def test_the_official_validation_images_are_the_test_split(data_root: str) -> No
     sizes = {split: len(build(SMALL, data_root, split, 16)) for split in ("train", "validation", "test")}
     count = len(SPECIES)
     assert sizes == {"train": count * (INAT_TRAIN - 1), "validation": count, "test": count * INAT_VAL}
+    content = json.loads((Path(data_root) / "inaturalist_2017" / "val2017.json").read_text())
+    official = {image["file_name"] for image in content["images"]}
+    assert {picture.path for picture in build(SMALL, data_root, "test", 16).pictures} == official
+    assert not official & {picture.path for picture in build(SMALL, data_root, "validation", 16).pictures}
 
 
 def test_validation_holds_one_of_each_species(data_root: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,7 @@ def test_a_file_that_can_be_read_gives_the_pixels_that_it_shows(kind: str, tmp_p
 def test_a_file_that_cannot_be_read_is_named_with_index_and_reason(kind: str, tmp_path: Path) -> None:
     content, reason = REFUSED[kind]
     path = written(tmp_path, content())
+    warnings.simplefilter("ignore")  # as elsewhere; pytest restores its own, under which every warning is an error
     with pytest.raises(DataError, match=rf"picture.jpg, example 17: not readable as an image: .*({reason})") as raised:
         load_rgb(path, index=17)
     assert str(path) in str(raised.value)
