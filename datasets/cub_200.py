@@ -58,6 +58,11 @@ def task(config: Config) -> Classification:
     return Classification(classes=CLASSES)
 
 
+def remark(config: Config) -> str:
+    """What its authors warn of."""
+    return "the images of CUB-200-2011 overlap ImageNet, so weights trained there may have seen test images."
+
+
 def missing(config: Config, root: str | None) -> str | None:
     """What of the set is not in root/CUB_200_2011, and where it is to be had; None if nothing is missing."""
     if root is None:

@@ -71,7 +71,7 @@ class Declaration:
     """Hash of the code of the file and of what it imports from its own folder, without comments and docstrings."""
     skip: Callable[[Task, Budget], str | None]
     remark: Callable[[Any], str | None]
-    """What the report says of a method under its settings."""
+    """What the report says of a method or a dataset under its settings."""
     task: Callable[[Any], Task] | None
     """Only a dataset has one."""
     missing: Callable[[Any, str | None], str | None]

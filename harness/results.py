@@ -6,7 +6,7 @@ from typing import Any
 
 from .errors import ResultsError
 from .ledger import Ledger
-from .lookup import declaration
+from .lookup import Kind, declaration
 from .spec import Sweep, TrialSpec
 
 _COPIED = (
@@ -86,11 +86,12 @@ def cautions(sweep: Sweep, ledger: Ledger) -> tuple[str, ...]:
     amp = [bool(record["amp"]) for trial in sweep.runnable if (record := ledger.record(trial.id, "done.json"))]
     if any(amp):
         notes.append(f"{sum(amp)} of {len(amp)} trials trained under automatic mixed precision (bfloat16).")
-    methods = {trial.method.label: trial.method for trial in sweep.runnable}
-    for label, method in methods.items():
-        declared = declaration("method", method.name)
-        said = declared.remark(declared.config(**method.config))
-        notes += [f"{label}: {said}"] if said else []
+    kinds: tuple[Kind, ...] = ("method", "dataset")
+    for kind in kinds:
+        for label, choice in {getattr(one, kind).label: getattr(one, kind) for one in sweep.runnable}.items():
+            declared = declaration(kind, choice.name)
+            said = declared.remark(declared.config(**choice.config))
+            notes += [f"{label}: {said}"] if said else []
     return tuple(notes)
 
 

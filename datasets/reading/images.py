@@ -70,7 +70,7 @@ def cut(
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    turn = _TO_UPRIGHT.get(image.getexif().get(_ORIENTATION))  # metadata that cannot be read turns nothing
+    turn = _TO_UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))  # metadata that cannot be read turns nothing
     return image if turn is None else image.transpose(turn)
 
 

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from zoombench.datasets.cub_200 import Config, build, missing
+from zoombench.harness import results, spec
 from zoombench.harness.errors import DataError
+from zoombench.harness.ledger import Ledger
 from zoombench.tests.datasets.official import CUB_CLASSES, CUB_IMAGES, write_cub
 
 SMALL = Config(train_size=64, test_size=64)
@@ -76,6 +78,12 @@ def test_training_views_are_drawn_and_mirrored_and_others_are_not(data_root: str
         views.append(train[0][0]["image"])
         assert torch.equal(test[0][0]["image"], build(SMALL, data_root, "test", 16)[0][0]["image"])
     assert not any(torch.equal(views[0], view) for view in views[1:])
+
+
+def test_the_report_says_that_the_images_overlap_imagenet(sweep_file: Callable[..., Path], tmp_path: Path) -> None:
+    sweep = spec.load(sweep_file(methods={"uniform": {}}, datasets={"birds": {"dataset": "cub_200"}}))
+    (said,) = results.cautions(sweep, Ledger.open(tmp_path))
+    assert said.startswith("birds: the images of CUB-200-2011 overlap ImageNet")
 
 
 def copy(tmp_path: Path) -> Path:
