@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..harness.budget import Budget
+from ..harness.task_networks import Trunk, complaint_about_trunk
 from ..harness.tasks import Task
 from .layers.localization import localization_network, starting_from
 from .layers.warp import Estimate, Warp
@@ -25,6 +26,8 @@ from .layers.warp import Estimate, Warp
 class Config:
     """Localization network."""
 
+    network: Trunk = "small"  # ours; Recasens et al.: "similar to" the sampler's, a ResNet-18 cut at 6, 10 or 14 layers
+    weights: str | None = None  # of a ResNet-18 that it starts from: torchvision's by name, a checkpoint by path
     cells: int = 8  # side of the feature map that is flattened; a larger overview is max-pooled to it
     hidden: int = 32  # ours; the paper's networks for digits are as small
     # Of the localization network; ours. At 1, where the first view tells little (16 px of cluttered digits), the affine
@@ -36,6 +39,9 @@ class Config:
         for name in ("cells", "hidden", "learning_rate_multiplier"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be positive")
+        complaint = complaint_about_trunk(self.weights, self.network)
+        if complaint:
+            raise ValueError(f"weights is {self.weights!r}: {complaint}")
 
 
 class AffineEstimator(nn.Module):
@@ -44,14 +50,16 @@ class AffineEstimator(nn.Module):
     def __init__(self, config: Config, *, size: int) -> None:
         super().__init__()
         self.size = size
-        self.localization_network = localization_network(cells=config.cells, hidden=config.hidden)
+        self.localization_network = localization_network(
+            cells=config.cells, hidden=config.hidden, network=config.network, weights=config.weights
+        )
         self.to_affine = starting_from(torch.tensor([1.0, 0, 0, 0, 1, 0]), hidden=config.hidden)
 
     def forward(self, overview: Float[Tensor, "batch 3 rows columns"]) -> Estimate:
         """The grid of an affine transformation; there is no saliency map."""
         features = self.localization_network(overview)
         with torch.autocast(device_type=overview.device.type, enabled=False):  # a grid in bfloat16 is off by pixels
-            affine = self.to_affine(features.float()).view(-1, 2, 3)
+            affine = self.to_affine(features.to(self.to_affine.weight.dtype)).view(-1, 2, 3)
             size = [len(overview), 1, self.size, self.size]
             return functional.affine_grid(affine, size, align_corners=True), None
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..harness.budget import Budget
+from ..harness.task_networks import Trunk, complaint_about_trunk
 from ..harness.tasks import Task
 from .layers.localization import localization_network, starting_from
 from .layers.thin_plate import ThinPlate, lattice
@@ -29,6 +30,8 @@ class Config:
     # Added to the kernel matrix' diagonal, as in Donato and Belongie 2002: control points then draw the plate towards
     # their sources without pinning it there. 0, WarBean's code, pins it.
     smoothing: float = 0.0
+    network: Trunk = "small"  # ours; Recasens et al.: "similar to" the sampler's, a ResNet-18 cut at 6, 10 or 14 layers
+    weights: str | None = None  # of a ResNet-18 that it starts from: torchvision's by name, a checkpoint by path
     cells: int = 8  # side of the feature map that is flattened; as in spatial_transformer
     hidden: int = 32  # as in spatial_transformer
     # Of the localization network; ours. At 1 nothing is learned, not even what the first view shows: 0.11 after 8
@@ -44,6 +47,9 @@ class Config:
         for name in ("cells", "hidden", "learning_rate_multiplier"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be positive")
+        complaint = complaint_about_trunk(self.weights, self.network)
+        if complaint:
+            raise ValueError(f"weights is {self.weights!r}: {complaint}")
 
 
 class SplineEstimator(nn.Module):
@@ -53,7 +59,9 @@ class SplineEstimator(nn.Module):
         super().__init__()
         controls = lattice(config.control_points)
         self.bounded = config.bounded
-        self.localization_network = localization_network(cells=config.cells, hidden=config.hidden)
+        self.localization_network = localization_network(
+            cells=config.cells, hidden=config.hidden, network=config.network, weights=config.weights
+        )
         start = controls.arctanh() if config.bounded else controls  # finite, because no control point is on the border
         self.to_sources = starting_from(start, hidden=config.hidden)
         self.thin_plate = ThinPlate(controls, size=(size, size), smoothing=config.smoothing)
@@ -62,7 +70,7 @@ class SplineEstimator(nn.Module):
         """The grid of a spline; there is no saliency map. Between and beyond control points it may leave the image."""
         features = self.localization_network(overview)
         with torch.autocast(device_type=overview.device.type, enabled=False):  # a grid in bfloat16 is off by pixels
-            sources = self.to_sources(features.float()).unflatten(1, (-1, 2))
+            sources = self.to_sources(features.to(self.to_sources.weight.dtype)).unflatten(1, (-1, 2))
             return self.thin_plate(sources.tanh() if self.bounded else sources), None
 
 

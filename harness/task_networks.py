@@ -1,9 +1,12 @@
-"""The task networks that a budget may name, with what can be known of them without torch.
+"""The networks that a budget or a method may name, with what can be known of them without torch.
 
 baselines/layers/backbones.py builds them; a test holds this table to torchvision's own.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Trunk = Literal["small", "resnet18_6", "resnet18_10", "resnet18_14"]
+"""What turns the overview into features: a small one of ours, or so many of the first layers of a ResNet-18."""
 
 
 class TaskNetworkFacts(NamedTuple):
@@ -40,3 +43,12 @@ def complaint_about(weights: str, network: str) -> str | None:
         return None
     offered = f"torchvision's {' or '.join(known)}, or " if known else ""
     return f"{network} has no such weights: expected {offered}the path of a checkpoint (.pt, .pth)"
+
+
+def complaint_about_trunk(weights: str | None, trunk: str) -> str | None:
+    """The same of a trunk; the small one always starts at random, which is what None asks for."""
+    if weights is None:
+        return None
+    if trunk == "small":
+        return "the small trunk starts at random: leave them out, or take the trunk of a resnet18"
+    return complaint_about(weights, trunk.split("_")[0])

@@ -1,7 +1,7 @@
 """torchvision's networks: as task networks, as trunks of saliency networks, and the weights that they start from."""
 
 from collections import OrderedDict
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,15 +10,14 @@ from torchvision import models
 
 from ...harness.budget import Budget
 from ...harness.errors import WeightsError
-from ...harness.task_networks import names_a_file
-from .networks import TaskNetwork
+from ...harness.task_networks import Trunk, names_a_file
+from .networks import TaskNetwork, small_trunk
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # Inception V3 came from TensorFlow, which scales to [-1, 1]
 
 _HEADS = {"alexnet": ("classifier.6.",), "inception_v3": ("fc.", "AuxLogits.fc.")}
-TRUNK_CHANNELS = {"resnet18_6": 64, "resnet18_10": 128, "resnet18_14": 256}
-Trunk = Literal["resnet18_6", "resnet18_10", "resnet18_14"]
+TRUNK_CHANNELS = {"small": 16, "resnet18_6": 64, "resnet18_10": 128, "resnet18_14": 256}
 
 
 class WithAuxiliary(NamedTuple):
@@ -74,12 +73,15 @@ def task_network(outputs: int, budget: Budget) -> nn.Module:
     return network
 
 
-def resnet18_trunk(name: Trunk, *, weights: str | None = None) -> nn.Sequential:
-    """The first 6, 10 or 14 layers of a ResNet-18, counting the 1 x 1 convolution that the caller adds.
+def trunk(name: Trunk, *, weights: str | None = None) -> nn.Sequential:
+    """Features of the overview, TRUNK_CHANNELS of them: of networks that decide where to look.
 
-    Recasens et al. 2018, table 3: a block of four convolutions more each time; TRUNK_CHANNELS says how many channels
-    come out, at a quarter, an eighth and a sixteenth of the overview's side. What follows is not built.
+    small: at the overview's own resolution. The others: the first 6, 10 or 14 layers of a ResNet-18, counting the 1 x 1
+    convolution that the caller adds, at a quarter, an eighth and a sixteenth of the overview's side (Recasens et al.
+    2018, table 3: a block of four convolutions more each time). What follows is not kept. All end in a ReLU.
     """
+    if name == "small":
+        return small_trunk()
     whole = models.resnet18(weights=None)
     if weights is not None:
         load(whole, weights, network="resnet18", heads=("fc.",))

@@ -7,16 +7,19 @@ things are.
 import torch
 from torch import Tensor, nn
 
-from .networks import trunk
+from ...harness.task_networks import Trunk
+from .backbones import TRUNK_CHANNELS, trunk
 
 
-def localization_network(*, cells: int, hidden: int) -> nn.Sequential:
-    """Overview to `hidden` features; a larger overview is max-pooled to `cells` a side before it is flattened."""
+def localization_network(
+    *, cells: int, hidden: int, network: Trunk = "small", weights: str | None = None
+) -> nn.Sequential:
+    """Overview to `hidden` features; the trunk's are max-pooled to `cells` a side before they are flattened."""
     return nn.Sequential(
-        trunk(),
+        trunk(network, weights=weights),
         nn.AdaptiveMaxPool2d(cells),
         nn.Flatten(),
-        nn.Linear(16 * cells**2, hidden),
+        nn.Linear(TRUNK_CHANNELS[network] * cells**2, hidden),
         nn.ReLU(),
     )
 

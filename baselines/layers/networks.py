@@ -3,9 +3,14 @@
 Both start with a BatchNorm without parameters: it learns the data's mean and spread, which nobody then has to state.
 """
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+FirstLogits = Literal["non_negative", "any_sign"]
+"""Last layer of a saliency network: weights above zero, no bias (ours), or a convolution's own start (the authors')."""
 
 
 def convolution(channels: int, filters: int, *, stride: int = 1) -> nn.Sequential:
@@ -44,8 +49,8 @@ class TaskNetwork(nn.Module):
         return prediction
 
 
-def trunk(width: int = 16) -> nn.Sequential:
-    """Features of the overview at its own resolution, for networks that decide where to look.
+def small_trunk(width: int = 16) -> nn.Sequential:
+    """Features of the overview at its own resolution, for networks that decide where to look; see backbones.trunk.
 
     No pooling: a digit is two pixels of the overview. Half the width fails on one seed in three.
     """
@@ -53,19 +58,22 @@ def trunk(width: int = 16) -> nn.Sequential:
 
 
 class SaliencyNetwork(nn.Module):
-    """Logits of a saliency map at the overview's resolution."""
+    """Logits of a saliency map: a trunk, whose features have `channels`, and a 1 x 1 convolution to one."""
 
-    def __init__(self, width: int = 16) -> None:
+    def __init__(
+        self, trunk: nn.Module | None = None, *, channels: int = 16, first_logits: FirstLogits = "non_negative"
+    ) -> None:
         super().__init__()
-        self.trunk = trunk(width)
-        # No bias: the softmax that follows does not see a constant.
-        self.to_logits = nn.Conv2d(width, 1, kernel_size=1, bias=False)
-        # Whatever stirs the features is salient at first. With weights of either sign the sampler may start by avoiding
-        # what it is to find, and then never learns anything; the authors start from a network pretrained on ImageNet.
-        with torch.no_grad():
-            self.to_logits.weight.abs_()
+        self.trunk = small_trunk(channels) if trunk is None else trunk
+        # The softmax that follows does not see a constant, so a bias does nothing: the authors have one, we do not.
+        self.to_logits = nn.Conv2d(channels, 1, kernel_size=1, bias=first_logits == "any_sign")
+        if first_logits == "non_negative":
+            # Whatever stirs the features is salient at first. With weights of either sign the sampler may start by
+            # avoiding what it is to find, and then never learns anything.
+            with torch.no_grad():
+                self.to_logits.weight.abs_()
 
-    def forward(self, overview: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
-        """One logit for each pixel of the overview."""
+    def forward(self, overview: Float[Tensor, "batch 3 rows columns"]) -> Float[Tensor, "batch 1 height width"]:
+        """One logit for each place that the trunk knows."""
         logits: Tensor = self.to_logits(self.trunk(overview))
         return logits
