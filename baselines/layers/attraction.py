@@ -16,6 +16,8 @@ from ...harness.errors import ShapeError
 from .resample import identity_grid
 
 Border = Literal["replicate", "reflect"]
+Alignment = Literal["corners", "code"]
+"""Which pixels the outer nodes are: the outer ones (corners), or as in the authors' code; see upsample_nodes."""
 
 SIGMA = {
     # The authors' code: fwhm = 13 of 31 cells, so sigma = 13 / sqrt(8 ln 2) / 31 of the map's width.
@@ -88,14 +90,17 @@ def attract(
 
 
 def upsample_nodes(
-    nodes: Float[Tensor, "batch rows columns 2"], size: tuple[int, int]
+    nodes: Float[Tensor, "batch rows columns 2"], size: tuple[int, int], alignment: Alignment = "corners"
 ) -> Float[Tensor, "batch height width 2"]:
     """A coarse grid made fine, bilinearly; size is (height, width).
 
-    align_corners=True, as everywhere: the outer nodes are the outer pixels. Differs from the authors' code, which
-    upsamples a lattice of that kind with align_corners=False: its edges move by up to 0.032, 8 px of 512.
+    corners: align_corners=True, as everywhere: the outer nodes are the outer pixels. code: the authors' code upsamples
+    a lattice of that kind with align_corners=False: its edges move by up to 0.032, 8 px of 512, also if saliency is
+    uniform. What it then reads the image with is ours, as torch 0.4.0, which it asks for, knew no other way.
     """
-    fine = functional.interpolate(nodes.movedim(-1, 1), size=size, mode="bilinear", align_corners=True)
+    fine = functional.interpolate(
+        nodes.movedim(-1, 1), size=size, mode="bilinear", align_corners=alignment == "corners"
+    )
     return fine.movedim(1, -1)
 
 
@@ -103,8 +108,8 @@ class Attraction(nn.Module):
     """Saliency maps of one size to sampling grids, with the kernel's matrices as constants.
 
     sigma is in cells; borders replicate (the authors' code) or reflect (FOVEA's "anti-crop": the border of the image
-    stays the border). Computes in at least float32, also under autocast and in a network made half: in bfloat16 a grid
-    is off by 3 px of 512.
+    stays the border); alignment is upsample_nodes'. Computes in at least float32, also under autocast and in a network
+    made half: in bfloat16 a grid is off by 3 px of 512.
     """
 
     weights_y: Tensor
@@ -113,8 +118,19 @@ class Attraction(nn.Module):
     moments_x: Tensor
     identity: Tensor
 
-    def __init__(self, rows: int, columns: int, *, sigma: float, border: Border = "replicate") -> None:
+    def __init__(
+        self,
+        rows: int,
+        columns: int,
+        *,
+        sigma: float,
+        border: Border = "replicate",
+        alignment: Alignment = "corners",
+    ) -> None:
         super().__init__()
+        if alignment not in get_args(Alignment):
+            raise ValueError(f"alignment is {alignment!r}: expected one of {', '.join(get_args(Alignment))}.")
+        self.alignment: Alignment = alignment
         for axis, cells in (("y", rows), ("x", columns)):
             weights, moments = kernel_matrices(cells, sigma=sigma, border=border)
             self.register_buffer(f"weights_{axis}", weights.float(), persistent=False)
@@ -142,4 +158,4 @@ class Attraction(nn.Module):
                 across=(self.weights_x, self.moments_x),
                 identity=self.identity,
             )
-            return upsample_nodes(nodes, size)
+            return upsample_nodes(nodes, size, self.alignment)
