@@ -13,6 +13,7 @@ from ...harness.budget import Budget
 from ...harness.contract import Method, Output, Zoom
 from ...harness.tasks import Task
 from .backbones import WithAuxiliary, task_network
+from .blur import Blur
 from .resample import Size, overview, resample
 
 AUXILIARY_WEIGHT = 0.4
@@ -24,31 +25,46 @@ Estimate = tuple[Tensor, Tensor | None]
 class Warp(Method):
     """Look at the overview, bend the image where the estimator says, answer from the bent image.
 
-    The estimator learns at `learning_rate_multiplier` times the task network's rate.
+    The estimator learns at `learning_rate_multiplier` times the task network's rate; named parts of it, which must be
+    all that learns, may each have a multiple of their own. `blur`, if there is one, stands before the task network.
     Fits tasks whose answer has no place in the image, such as a class: nothing is mapped back.
     """
 
     def __init__(
-        self, estimator: nn.Module, *, task: Task, budget: Budget, learning_rate_multiplier: float = 1.0
+        self,
+        estimator: nn.Module,
+        *,
+        task: Task,
+        budget: Budget,
+        learning_rate_multiplier: float | dict[str, float] = 1.0,
+        blur: Blur | None = None,
     ) -> None:
         super().__init__()
         self.estimator = estimator
         self.task_network = task_network(task.outputs, budget)
         self.task = task
         self.overview = budget.overview
-        self.learning_rate_multiplier = learning_rate_multiplier
+        one = learning_rate_multiplier
+        self.multipliers = one if isinstance(one, dict) else {"": one}  # "" is the whole estimator
+        self.blur = blur
 
     def forward(self, image: Float[Tensor, "batch 3 rows columns"], target: Any = None) -> Output:
         """Answer a batch of images of any size."""
         zoom = zoom_in(image, self.estimator, overview_size=self.overview)
+        if self.blur is not None:
+            zoom = zoom._replace(resampled=self.blur(zoom.resampled))
         return answer(self.task_network, zoom, task=self.task, target=target)
 
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """The blur has its epochs."""
+        if self.blur is not None:
+            self.blur.start_epoch(epoch, epochs)
+
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """The task network at the given rate, the estimator at its multiple."""
-        return [
-            {"params": list(self.task_network.parameters()), "lr": learning_rate},
-            {"params": list(self.estimator.parameters()), "lr": learning_rate * self.learning_rate_multiplier},
-        ]
+        """The task network at the given rate, each part of the estimator at its multiple."""
+        multiples = [(self.task_network, 1.0)]
+        multiples += [(self.estimator.get_submodule(part), multiple) for part, multiple in self.multipliers.items()]
+        return [{"params": list(module.parameters()), "lr": learning_rate * multiple} for module, multiple in multiples]
 
 
 def zoom_in(image: Float[Tensor, "batch channels rows columns"], estimator: nn.Module, *, overview_size: Size) -> Zoom:

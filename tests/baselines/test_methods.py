@@ -62,8 +62,17 @@ def test_a_named_sigma_is_a_share_of_the_width(image: torch.Tensor, sigma: str, 
 
 
 def test_the_estimators_learning_rate_is_a_multiple_of_the_task_networks() -> None:
-    sampler = saliency_sampler.build(saliency_sampler.Config(learning_rate_multiplier=0.001), TASK, BUDGET)
-    assert [group["lr"] for group in sampler.parameter_groups(0.5)] == [0.5, 0.0005]
+    estimator = grid_estimator.build(grid_estimator.Config(learning_rate_multiplier=0.001), TASK, BUDGET)
+    assert [group["lr"] for group in estimator.parameter_groups(0.5)] == [0.5, 0.0005]
+
+
+def test_the_trunk_and_the_last_layer_of_the_saliency_network_learn_at_rates_of_their_own() -> None:
+    config = saliency_sampler.Config(trunk_learning_rate_multiplier=0.001, last_learning_rate_multiplier=0.01)
+    sampler = saliency_sampler.build(config, TASK, BUDGET)
+    task, trunk, last = sampler.parameter_groups(0.5)
+    assert (task["lr"], trunk["lr"], last["lr"]) == (0.5, 0.0005, 0.005)
+    assert [parameter.shape for parameter in last["params"]] == [(1, 16, 1, 1)]
+    assert len(trunk["params"]) + len(last["params"]) == len(list(sampler.estimator.parameters()))
 
 
 def test_an_image_need_not_be_square() -> None:
@@ -90,7 +99,33 @@ def test_the_oracles_margin_is_a_share_of_the_box(image: torch.Tensor) -> None:
     [
         (saliency_sampler, {"sigma": 0.0}, "sigma is 0.0: a share of the map's width lies above 0"),
         (saliency_sampler, {"grid_size": 1}, "grid_size is 1: a grid needs at least 2 cells"),
-        (saliency_sampler, {"learning_rate_multiplier": 0.0}, "learning_rate_multiplier is 0.0: it must be positive"),
+        (saliency_sampler, {"sigma_cells": 0.0}, "sigma_cells is 0.0: it must be positive"),
+        (saliency_sampler, {"sigma": 0.2, "sigma_cells": 3.0}, "sigma is 0.2 and sigma_cells is 3.0: give one of the"),
+        (saliency_sampler, {"blur_epochs": 1.5}, "blur_epochs is 1.5: a share of the epochs lies between 0 and 1"),
+        (
+            saliency_sampler,
+            {"trunk_learning_rate_multiplier": 0.0},
+            "trunk_learning_rate_multiplier is 0.0: it must be positive",
+        ),
+        (
+            saliency_sampler,
+            {"last_learning_rate_multiplier": -1.0},
+            "last_learning_rate_multiplier is -1.0: it must be positive",
+        ),
+        (
+            saliency_sampler,
+            {"saliency_weights": "IMAGENET1K_V1"},
+            "saliency_weights is 'IMAGENET1K_V1': the small trunk starts at random: leave them out",
+        ),
+        (
+            saliency_sampler,
+            {"preset": "code", "saliency_weights": "IMAGENET1K_V7"},
+            "saliency_weights is 'IMAGENET1K_V7': resnet18 has no such weights: expected torchvision's IMAGENET1K_V1",
+        ),
+        *(
+            (module, {"weights": "imagenet.pth"}, "weights is 'imagenet.pth': the small trunk starts at random")
+            for module in (spatial_transformer, thin_plate_spline, grid_estimator)
+        ),
         (spatial_transformer, {"hidden": 0}, "hidden is 0: it must be positive"),
         (thin_plate_spline, {"control_points": 1}, "control_points is 1: a spline needs at least 2 a side"),
         (thin_plate_spline, {"smoothing": -0.1}, "smoothing is -0.1: it cannot be negative"),

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoombench.baselines import saliency_sampler
+from zoombench.baselines.layers.attraction import Alignment
+from zoombench.baselines.layers.blur import blurred
 from zoombench.baselines.layers.networks import SaliencyNetwork, TaskNetwork
 from zoombench.baselines.layers.resample import identity_grid, overview, resample
 from zoombench.baselines.saliency_sampler import SaliencySampler
@@ -160,7 +162,9 @@ def test_an_image_without_a_batch_is_refused(image: Tensor) -> None:
         ({"sigma": "papr"}, ValueError, "sigma is 'papr': expected 'code', 'paper' or a share of the map's width"),
         ({"sigma": 0.0}, ValueError, r"sigma must be positive, found 0\.0"),
         ({"sigma": math.nan}, ValueError, "sigma must be positive, found nan"),
+        ({"sigma_cells": -1.0}, ValueError, r"sigma must be positive, found -1\.0"),
         ({"border": "zeros"}, ValueError, "border is 'zeros': expected one of replicate, reflect"),
+        ({"alignment": "centres"}, ValueError, "alignment is 'centres': expected one of corners, code"),
         ({"grid_size": (1, 9)}, ShapeError, "at least 2 cells along each axis, found 1"),
     ],
 )
@@ -178,17 +182,44 @@ def test_the_width_of_the_kernel_is_a_share_of_the_maps_width() -> None:
     torch.testing.assert_close(cells, torch.exp(-(torch.arange(1, 4.0) ** 2) / (2 * (13 / 3) ** 2)))
 
 
-def test_the_benchmarks_method_is_this_layer(image: Tensor) -> None:
+def test_the_width_of_the_kernel_may_be_given_in_cells() -> None:
+    in_cells, as_share = sampler(sigma_cells=2.6), sampler(sigma=0.2)  # of 13 columns
+    torch.testing.assert_close(in_cells.estimator.attraction.weights_y, as_share.estimator.attraction.weights_y)
+
+
+@pytest.mark.parametrize("alignment", ["corners", "code"])
+def test_the_benchmarks_method_is_this_layer(image: Tensor, alignment: Alignment) -> None:
     budget = Budget(image_size=12, overview_size=10, epochs=1)
-    config = saliency_sampler.Config(grid_size=9, sigma="paper", border="reflect")
+    config = saliency_sampler.Config(grid_size=9, sigma="paper", border="reflect", alignment=alignment)
     method = saliency_sampler.build(config, Classification(classes=10), budget).eval()
     layer = SaliencySampler(
-        TaskNetwork(10), SaliencyNetwork(), 12, overview_size=10, grid_size=9, sigma="paper", border="reflect"
+        TaskNetwork(10),
+        SaliencyNetwork(),
+        12,
+        overview_size=10,
+        grid_size=9,
+        sigma="paper",
+        border="reflect",
+        alignment=alignment,
     ).eval()
     layer.load_state_dict(method.state_dict())
     prediction, zoom = layer(image)
     assert torch.equal(prediction, method(image).prediction)
     assert torch.equal(zoom.grid, method(image).zooms[0].grid)
+
+
+def test_the_task_network_sees_each_image_as_blurred_as_it_is_told(image: Tensor) -> None:
+    layer, shares = sampler(), torch.tensor([0.0, 0.5, 1.0])
+    prediction, zoom = layer(image, blur=shares)
+    sharp = layer(image).zoom
+    assert torch.equal(zoom.grid, sharp.grid)
+    assert torch.equal(zoom.resampled, blurred(sharp.resampled, shares))
+    assert torch.equal(prediction, layer.task_network(zoom.resampled))
+
+
+def test_a_blur_for_another_batch_is_refused(image: Tensor) -> None:
+    with pytest.raises(ShapeError, match=r"blur has shape \(2,\); expected \(3,\), one an image"):
+        sampler()(image, blur=torch.rand(2))
 
 
 def test_a_state_dict_holds_weights_and_no_constants(image: Tensor) -> None:
@@ -230,14 +261,15 @@ def test_a_layer_made_half_keeps_its_grid_in_float32(image: Tensor, dtype: torch
     assert torch.equal(layer.estimator.attraction.weights_x, constants)
 
 
-@pytest.mark.parametrize("autocast", [False, True])
-def test_it_compiles_as_one_graph(image: Tensor, autocast: bool, unchecked: None) -> None:
+@pytest.mark.parametrize(("autocast", "blur"), [(False, None), (True, None), (True, 0.5)])
+def test_it_compiles_as_one_graph(image: Tensor, autocast: bool, blur: float | None, unchecked: None) -> None:
     layer = sampler()
+    shares = None if blur is None else torch.full((3,), blur)
     torch._dynamo.reset()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        prediction, zoom = compiled(image)
-        expected = layer(image)
+        prediction, zoom = compiled(image, blur=shares)
+        expected = layer(image, blur=shares)
     assert zoom.grid.dtype == torch.float32
     torch.testing.assert_close(zoom.grid, expected.zoom.grid)
     torch.testing.assert_close(prediction, expected.prediction)
@@ -274,7 +306,7 @@ def test_onnx_gives_the_same_numbers_for_any_batch(image: Tensor, tmp_path: Path
 
 def test_the_host_never_waits_for_a_number(image: Tensor) -> None:
     with Operations() as forward:
-        prediction, _ = sampler()(image)
+        prediction, _ = sampler()(image, blur=torch.rand(3))
         prediction.sum().backward()
     assert "aten::grid_sampler_2d_backward" in forward.names
     reads = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero"}
