@@ -1,6 +1,6 @@
-"""Uniform: the whole image, resized by area average. What every method that looks somewhere must beat.
+"""Uniform: the whole image, resized. What every method that looks somewhere must beat.
 
-Not a warp with a flat saliency map: that skips pixels, and reads half as many digits as this does.
+By area average: a warp with a flat saliency map skips pixels, and reads half as many digits as this does.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,22 @@ from ..harness.budget import Budget
 from ..harness.contract import Method, Output, Zoom
 from ..harness.tasks import Task
 from .layers.backbones import task_network
-from .layers.resample import identity_grid, overview
+from .layers.resample import identity_grid, overview, resample
 from .layers.warp import answer
 
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to set."""
+    """How the image is made small."""
+
+    # Ours, the harder to beat: of cluttered digits at 24 px, 8 epochs, one seed, it reads 0.66, and 0.44 if False,
+    # which skips pixels as every warp does. No paper says which.
+    antialias: bool = True
+
+
+def remark(config: Config) -> str | None:
+    """Said in the report where the baseline is the weaker one."""
+    return None if config.antialias else "resizes without antialiasing: pixels are skipped, as the warps skip them."
 
 
 class Uniform(Method):
@@ -27,8 +36,9 @@ class Uniform(Method):
 
     identity: Tensor
 
-    def __init__(self, task: Task, budget: Budget) -> None:
+    def __init__(self, config: Config, *, task: Task, budget: Budget) -> None:
         super().__init__()
+        self.antialias = config.antialias
         self.task = task
         self.size = budget.image_size
         self.task_network = task_network(task.outputs, budget)
@@ -37,9 +47,10 @@ class Uniform(Method):
     def forward(self, image: Float[Tensor, "batch 3 rows columns"], target: Any = None) -> Output:
         """Answer a batch of images of any size; the grid is the identity, around which each pixel averages its area."""
         grid = self.identity.expand(len(image), -1, -1, -1)
-        return answer(self.task_network, Zoom(overview(image, self.size), grid), task=self.task, target=target)
+        view = overview(image, self.size) if self.antialias else resample(image, grid).to(image.dtype)
+        return answer(self.task_network, Zoom(view, grid), task=self.task, target=target)
 
 
 def build(config: Config, task: Task, budget: Budget) -> Uniform:
     """The baseline that sees budget.image_size pixels a side."""
-    return Uniform(task, budget)
+    return Uniform(config, task=task, budget=budget)

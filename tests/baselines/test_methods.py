@@ -1,5 +1,8 @@
 """What is particular to each method."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -12,7 +15,11 @@ from zoombench.baselines import (
     uniform,
 )
 from zoombench.baselines.layers.resample import identity_grid, overview
+from zoombench.harness import cli, spec
 from zoombench.harness.budget import Budget
+from zoombench.harness.execution import execute
+from zoombench.harness.ledger import Ledger
+from zoombench.harness.sweepfile import Settings
 from zoombench.harness.tasks import Classification
 
 TASK = Classification(classes=10)
@@ -27,6 +34,28 @@ def image() -> torch.Tensor:
 def test_uniform_sees_the_area_average_and_says_so_with_the_identity_grid(image: torch.Tensor) -> None:
     (zoom,) = uniform.build(uniform.Config(), TASK, BUDGET)(image).zooms
     torch.testing.assert_close(zoom.resampled, overview(image, 12))
+    torch.testing.assert_close(zoom.grid[0], identity_grid(12, 12))
+
+
+def test_the_report_says_how_a_method_departs_from_its_default(sweep_file: Callable[..., Path], tmp_path: Path) -> None:
+    methods = {
+        "uniform": {},
+        "skipping": {"method": "uniform", "antialias": False},
+        "theirs": {"method": "saliency_sampler", "preset": "code", "saliency_network": "small"},
+    }
+    path = sweep_file(methods=methods, budgets={"b": {"image_size": 8, "epochs": 1, "batch": 16}})
+    assert execute(spec.load(path).trials[1], Ledger.open(tmp_path / "results"), Settings(), commit="abc") == "done"
+    cli.main(["report", str(path), "--results", str(tmp_path / "results")])
+    said = (tmp_path / "results" / "sweeps" / "small" / "report.html").read_text()
+    assert "skipping: resizes without antialiasing: pixels are skipped, as the warps skip them." in said
+    assert "theirs: preset code, which differs from ours in first_logits any_sign, grid_size 31, alignment code" in said
+    assert said.count("resizes without antialiasing") == 1, "of uniform as it is by default there is nothing to say"
+
+
+def test_without_antialiasing_uniform_reads_single_pixels(image: torch.Tensor) -> None:
+    # 12 corner-aligned pixels of 34 stand three apart.
+    (zoom,) = uniform.build(uniform.Config(antialias=False), TASK, BUDGET)(image[..., :34, :34]).zooms
+    torch.testing.assert_close(zoom.resampled, image[..., :34:3, :34:3], rtol=0, atol=1e-5)
     torch.testing.assert_close(zoom.grid[0], identity_grid(12, 12))
 
 
