@@ -59,11 +59,6 @@ def test_without_antialiasing_uniform_reads_single_pixels(image: torch.Tensor) -
     torch.testing.assert_close(zoom.grid[0], identity_grid(12, 12))
 
 
-def test_a_spatial_transformer_starts_from_the_identity(image: torch.Tensor) -> None:
-    (zoom,) = spatial_transformer.build(spatial_transformer.Config(), TASK, BUDGET)(image).zooms
-    torch.testing.assert_close(zoom.grid[3], identity_grid(12, 12))
-
-
 def test_a_blank_image_is_sampled_uniformly_away_from_the_border() -> None:
     sampler = saliency_sampler.build(saliency_sampler.Config(), TASK, BUDGET).eval()
     (zoom,) = sampler(torch.zeros(1, 3, 40, 40)).zooms
