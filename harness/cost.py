@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torchvision  # noqa: F401 - brings the operator torch.ops.torchvision.deform_conv2d
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -87,9 +88,10 @@ def time_calls(call: Callable[[], object], *, device: torch.device) -> list[floa
 def count_flops(call: Callable[[], object]) -> tuple[float, float]:
     """Floating-point operations of a call, and the share of them that a formula counted exactly.
 
-    torch's formulas count convolutions, products of matrices and attention; ours below add sampling through a grid
-    and resizing. Of all other operations each output element is counted as one operation: exact for an addition or
-    a ReLU, too few for a softmax, too many for a copy. That is why the share counted by formula goes along.
+    torch's formulas count convolutions, products of matrices and attention; ours below add sampling through a grid,
+    resizing and deformable convolutions. Of all other operations each output element is counted as one operation:
+    exact for an addition or a ReLU, too few for a softmax, too many for a copy. That is why the share counted by
+    formula goes along.
     """
     tally = _Tally()
     with FlopCounterMode(display=False, custom_mapping=_FORMULAS) as counter, tally:
@@ -186,6 +188,18 @@ def _area_flops(image: Any, *args: Any, out_shape: Any = None, **kwargs: Any) ->
     return int(math.prod(image) + math.prod(out_shape))
 
 
+def _deformable_flops(features: Any, weight: Any, offset: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+    """A convolution, and what its samples cost, bilinear: as for a grid, but 14 operations for each location.
+
+    The 14: the two offsets instead of unnormalising. A mask multiplies each sample once. A location is one for all
+    channels that move together.
+    """
+    locations = math.prod(offset) // 2
+    channels = features[1] * 2 * math.prod(weight[2:]) // offset[1]  # that move together
+    with_mask = bool(args[-1])
+    return int(locations * ((8 + with_mask) * channels + 14) + 2 * math.prod(out_shape) * math.prod(weight[1:]))
+
+
 _aten = torch.ops.aten
 _FORMULAS: dict[Any, Any] = {
     _aten.grid_sampler_2d: _grid_sample_flops,
@@ -194,4 +208,5 @@ _FORMULAS: dict[Any, Any] = {
     _aten._adaptive_avg_pool2d: _area_flops,
     _aten.avg_pool2d: _area_flops,
     _aten.mean: _area_flops,
+    torch.ops.torchvision.deform_conv2d: _deformable_flops,
 }

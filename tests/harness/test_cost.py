@@ -14,6 +14,13 @@ from zoombench.harness.contract import Output
 IMAGE = torch.rand(1, 3, 32, 32)
 GRID = torch.rand(1, 8, 8, 2) * 2 - 1
 KERNEL, MATRIX = torch.rand(4, 3, 3, 3), torch.rand(5, 7)
+FEATURES, DEFORMED, BIAS = torch.rand(1, 6, 10, 10), torch.rand(4, 6, 3, 3), torch.rand(4)
+OFFSET, MASK = torch.rand(1, 2 * 2 * 9, 8, 8), torch.rand(1, 2 * 9, 8, 8)  # two groups of three channels
+
+
+def deformable(use_mask):
+    geometry = (1, 1, 0, 0, 1, 1, 1, 2)
+    return torch.ops.torchvision.deform_conv2d(FEATURES, DEFORMED, OFFSET, MASK, BIAS, *geometry, use_mask)
 
 
 @pytest.mark.parametrize(
@@ -24,11 +31,24 @@ KERNEL, MATRIX = torch.rand(4, 3, 3, 3), torch.rand(5, 7)
         (lambda: resample(IMAGE, GRID), 8 * 8 * (3 * 8 + 18), 1),
         (lambda: functional.interpolate(IMAGE, size=(8, 8), mode="bilinear", align_corners=True), 8 * 3 * 8 * 8, 1),
         (lambda: functional.interpolate(IMAGE, size=(8, 8), mode="area"), 3 * 32 * 32 + 3 * 8 * 8, 1),
+        (lambda: deformable(False), 64 * (18 * (3 * 8 + 14) + 2 * 4 * 54), 1),
+        (lambda: deformable(True), 64 * (18 * (3 * 9 + 14) + 2 * 4 * 54), 1),
         (lambda: IMAGE + 1, 3 * 32 * 32, 0),
         (lambda: functional.relu(functional.conv2d(IMAGE, KERNEL)), (2 * 27 + 1) * 4 * 30 * 30, 54 / 55),
         (lambda: IMAGE.transpose(2, 3)[:, :1], 0, 1),
     ],
-    ids=["convolution", "matrix", "grid_sample", "bilinear", "area", "elementwise", "convolution and ReLU", "views"],
+    ids=[
+        "convolution",
+        "matrix",
+        "grid_sample",
+        "bilinear",
+        "area",
+        "deformable",
+        "deformable with mask",
+        "elementwise",
+        "convolution and ReLU",
+        "views",
+    ],
 )
 def test_operations_are_those_worked_out_by_hand(call, flops, coverage):
     counted, covered = cost.count_flops(call)
