@@ -1,7 +1,10 @@
 """Reading an image through a sampling grid: the only caller of grid_sample, so there is one convention.
 
-A grid holds (x, y); -1 and 1 are the centres of the corner pixels (align_corners=True). Beyond them the border repeats.
+A grid holds (x, y); -1 and 1 are the centres of the corner pixels (align_corners=True). Beyond them the border of an
+image repeats.
 """
+
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -15,17 +18,17 @@ Size = int | tuple[int, int]
 def resample(
     image: Float[Tensor, "batch channels rows columns"],
     grid: Float[Tensor, "batch height width 2"],
+    *,
+    beyond: Literal["border", "zeros"] = "border",
 ) -> Float[Tensor, "batch channels height width"]:
-    """Read the image at every point of the grid, bilinearly.
+    """Read the image at every point of the grid, bilinearly; beyond the image its border repeats, or there are zeros.
 
     Law: the identity grid of the image's own size returns the image.
     There is no antialiasing: where the grid is coarser than the image, pixels are skipped. All warps share this.
     Differs from the authors' code, whose zeros padding darkens the border. The result has the grid's precision,
     because a grid in half precision is off by pixels.
     """
-    return functional.grid_sample(
-        image.to(grid.dtype), grid, mode="bilinear", padding_mode="border", align_corners=True
-    )
+    return functional.grid_sample(image.to(grid.dtype), grid, mode="bilinear", padding_mode=beyond, align_corners=True)
 
 
 def overview(

@@ -80,3 +80,11 @@ def test_a_box_may_be_cut_into_a_rectangle(image: torch.Tensor) -> None:
     box = torch.tensor([[3.0, 2.0, 8.0, 9.0]]).expand(2, -1)
     crops = resample(image, box_grid(box, image_hw=(12, 20), size=(7, 5)))
     torch.testing.assert_close(crops, image[:, :, 2:9, 3:8], rtol=0, atol=1e-5)
+
+
+def test_beyond_the_image_its_border_repeats_or_there_are_zeros() -> None:
+    image = torch.rand(1, 2, 3, 3) + 1
+    outside = torch.tensor([[[[-3.0, -1.0], [1.5, 1.0]]]])  # two cells and half a cell beyond a corner
+    corners = torch.stack((image[:, :, 0, 0], image[:, :, 2, 2]), dim=-1)[:, :, None]
+    torch.testing.assert_close(resample(image, outside), corners)
+    torch.testing.assert_close(resample(image, outside, beyond="zeros"), corners * torch.tensor([0.0, 0.5]))
