@@ -13,7 +13,8 @@ and may export
     skip(task, budget) -> str | None    why this method cannot serve this task within this budget
     remark(config) -> str | None        a sentence that the report says of this method under these settings
 A method that owns a torch.Generator keeps its state in get_extra_state, so that a trial that is killed goes on with
-the same numbers; the global generators of torch, random and numpy are kept by the trial.
+the same numbers; the global generators of torch, random and numpy are kept by the trial. So does one whose answers
+depend on what start_epoch set: a trial that is killed after its last epoch is judged without another.
 The declarations (all but build) are read without importing torch: see harness/lookup.py.
 """
 
