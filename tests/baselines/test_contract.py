@@ -1,19 +1,20 @@
 """What every file in baselines/ promises, on every dataset that it can serve."""
 
+import copy
 import io
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from zoombench.harness import lookup
-from zoombench.harness.budget import Budget
+from zoombench.harness import lookup, trial
+from zoombench.harness.budget import Budget, Training
 from zoombench.harness.contract import Method, Output
-from zoombench.harness.tasks import Task
 
 METHODS, DATASETS = lookup.names("method"), lookup.names("dataset")  # before other tests add folders of their own
 SMALL: dict[str, dict[str, int]] = {  # images of a few pixels, where the defaults are those of a paper
@@ -22,21 +23,53 @@ SMALL: dict[str, dict[str, int]] = {  # images of a few pixels, where the defaul
     "inaturalist_2017": {"train_size": 32},
 }
 BUDGET = Budget(image_size=12, overview_size=10, epochs=1)
+EXAMPLES = 6
+WAITS_FOR_THE_DEVICE = {"class_activation_crop"}  # finds connected parts on the CPU, and says so
 
 
 @dataclass
 class Case:
     """A method with a batch that it can answer."""
 
-    method: Method
+    name: str
+    dataset: str
     inputs: dict[str, Tensor]
     target: Tensor
-    declared: tuple[str, ...]
+    method: Method = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.method = self.build()
+        self.inputs = {name: self.inputs[name] for name in self.method.inputs}
+
+    def build(self, seed: int = 0) -> Method:
+        """The method with its default settings, for the dataset's task."""
+        torch.manual_seed(seed)
+        method, dataset = lookup.load("method", self.name), lookup.load("dataset", self.dataset)
+        built = method.build(method.Config(), dataset.task(configured(self.dataset)), BUDGET)
+        assert isinstance(built, Method)
+        return built
 
     def answer(self, target: Any = None) -> Output:
         output = self.method(**self.inputs, target=target)
         assert isinstance(output, Output)
         return output
+
+    def loss(self, method: Method | None = None) -> Tensor:
+        loss = (method or self.method)(**self.inputs, target=self.target).loss
+        assert loss is not None
+        return loss
+
+    def on(self, device: str) -> "Case":
+        """The same on another device."""
+        other = copy.copy(self)
+        other.method = copy.deepcopy(self.method).to(device)
+        other.inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}
+        other.target = self.target.to(device)
+        return other
+
+
+def configured(dataset: str) -> Any:
+    return lookup.load("dataset", dataset).Config(**SMALL.get(dataset, {}))
 
 
 def served() -> list[tuple[str, str]]:
@@ -50,25 +83,44 @@ def served() -> list[tuple[str, str]]:
     return pairs
 
 
-def build(method: str, task: Task, seed: int = 0) -> Method:
-    torch.manual_seed(seed)
-    module = lookup.load("method", method)
-    built = module.build(module.Config(), task, BUDGET)
-    assert isinstance(built, Method)
-    return built
+@pytest.fixture(scope="module")
+def batches(data_root: str) -> Callable[[str], tuple[dict[str, Tensor], Tensor]]:
+    """The first examples of a dataset, as the trial hands them to a method; read once."""
+    read: dict[str, tuple[dict[str, Tensor], Tensor]] = {}
+
+    def batch(name: str) -> tuple[dict[str, Tensor], Tensor]:
+        if name not in read:
+            module = lookup.load("dataset", name)
+            examples = module.build(configured(name), data_root, "train", BUDGET.image_size)
+            tensors, target = default_collate([examples[index] for index in range(EXAMPLES)])
+            floats = {key: t.float() / 255 if t.dtype == torch.uint8 else t for key, t in tensors.items()}
+            read[name] = floats, target
+        return read[name]
+
+    return batch
 
 
 @pytest.fixture(params=served(), ids="-".join)
-def case(request: pytest.FixtureRequest, data_root: str) -> Case:
+def case(request: pytest.FixtureRequest, batches: Callable[[str], tuple[dict[str, Tensor], Tensor]]) -> Case:
     method, dataset = request.param
-    module = lookup.load("dataset", dataset)
-    config = module.Config(**SMALL.get(dataset, {}))
-    examples = module.build(config, data_root, "train", BUDGET.image_size)
-    tensors, target = default_collate([examples[index] for index in range(6)])
-    tensors = {k: tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor for k, tensor in tensors.items()}
-    built = build(method, module.task(config))
-    declared = lookup.declaration("method", method).inputs
-    return Case(built, {name: tensors[name] for name in built.inputs}, target, declared)
+    return Case(method, dataset, *batches(dataset))
+
+
+def saved(method: Method) -> dict[str, Any]:
+    """Its state by way of a file, read as a trial reads a checkpoint."""
+    file = io.BytesIO()
+    torch.save(method.state_dict(), file)
+    file.seek(0)
+    state: dict[str, Any] = torch.load(file, weights_only=True)
+    return state
+
+
+def stir(method: nn.Module) -> None:
+    """Move every parameter a little: a layer that starts from zeros hides those behind it from the first gradient."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
 
 
 def test_every_method_serves_some_dataset() -> None:
@@ -76,15 +128,13 @@ def test_every_method_serves_some_dataset() -> None:
 
 
 def test_the_declared_inputs_are_those_of_the_class(case: Case) -> None:
-    assert case.method.inputs == case.declared
+    assert case.method.inputs == lookup.declaration("method", case.name).inputs
 
 
 def test_there_is_a_loss_exactly_when_there_is_a_target(case: Case) -> None:
     assert case.answer().loss is None
-    loss = case.answer(case.target).loss
-    assert loss is not None
-    assert loss.shape == ()
-    assert loss.isfinite()
+    assert case.loss().shape == ()
+    assert case.loss().isfinite()
 
 
 def test_there_is_one_answer_for_every_example(case: Case) -> None:
@@ -106,14 +156,8 @@ def test_zooms_show_what_was_seen_and_where(case: Case) -> None:
 
 
 def test_gradients_reach_every_parameter(case: Case) -> None:
-    # Moved a little first: a layer that starts from zeros hides those behind it from the first gradient.
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in case.method.parameters():
-            parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
-    loss = case.answer(case.target).loss
-    assert loss is not None
-    loss.backward()
+    stir(case.method)
+    case.loss().backward()
     for name, parameter in case.method.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -127,12 +171,31 @@ def test_the_optimizer_is_given_every_parameter_once(case: Case) -> None:
     assert all(group["lr"] > 0 for group in groups)
 
 
-def test_the_same_seed_builds_the_same_method(case: Case, request: pytest.FixtureRequest) -> None:
-    method, dataset = request.node.callspec.params["case"]
-    module = lookup.load("dataset", dataset)
-    again = build(method, module.task(module.Config()))
-    for name, tensor in case.method.state_dict().items():
-        assert torch.equal(tensor, again.state_dict()[name]), name
+def test_the_same_seed_builds_the_same_method(case: Case) -> None:
+    again = case.build().state_dict()
+    for name, value in case.method.state_dict().items():
+        assert not isinstance(value, Tensor) or torch.equal(value, again[name]), name
+
+
+def test_a_few_steps_of_the_usual_training_lower_the_loss(case: Case) -> None:
+    steps = 20
+    training = Training()
+    groups = case.method.parameter_groups(training.learning_rate)
+    optimizer, schedule = trial.recipe(training, groups, steps=steps, epochs=1)
+    case.method.start_epoch(0, 1)
+    losses = []
+    for _ in range(steps):
+        loss = case.loss()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(case.method.parameters(), training.clip)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.detach())
+    assert torch.stack(losses).isfinite().all()
+    assert losses[-1] < losses[0]
+    case.method.eval()
+    assert case.answer().prediction.isfinite().all()
 
 
 def test_evaluation_gives_the_same_answer_twice(case: Case) -> None:
@@ -150,19 +213,30 @@ def test_a_batch_gives_the_same_answers_as_its_examples_one_by_one(case: Case) -
     torch.testing.assert_close(together, torch.cat(singles), rtol=1e-4, atol=1e-5)
 
 
-def test_saved_weights_give_the_same_answers(case: Case, request: pytest.FixtureRequest) -> None:
+def test_saved_weights_give_the_same_answers(case: Case) -> None:
     case.answer(case.target)  # moves the running statistics, so that a fresh method differs
     case.method.eval()
-    file = io.BytesIO()
-    torch.save(case.method.state_dict(), file)
-    file.seek(0)
-    method, dataset = request.node.callspec.params["case"]
-    module = lookup.load("dataset", dataset)
-    other = build(method, module.task(module.Config()), seed=1).eval()
+    other = case.build(seed=1).eval()
     before = other(**case.inputs).prediction
     assert not torch.equal(before, case.answer().prediction)
-    other.load_state_dict(torch.load(file, weights_only=True))
+    other.load_state_dict(saved(case.method))
     assert torch.equal(other(**case.inputs).prediction, case.answer().prediction)
+
+
+def test_a_method_that_was_saved_in_an_early_epoch_goes_on_with_the_same_numbers(case: Case) -> None:
+    case.method.start_epoch(0, 8)
+    case.loss()
+    other = case.build(seed=1)  # is told of no epoch: a trial that was killed after its last one is only judged
+    other.load_state_dict(saved(case.method))
+    numbers = []
+    for method in (case.method, other):
+        torch.manual_seed(9)
+        loss = case.loss(method)
+        loss.backward()
+        gradients = [p.grad.clone() for p in method.parameters() if p.grad is not None]
+        numbers.append([loss.detach(), *gradients, method.eval()(**case.inputs).prediction])
+    assert len(numbers[0]) > 2
+    assert all(torch.equal(one, same) for one, same in zip(*numbers, strict=True))
 
 
 def test_forward_draws_nothing_from_pythons_generator(case: Case) -> None:
@@ -176,4 +250,71 @@ def test_mixed_precision_keeps_the_grid_in_float32(case: Case) -> None:
         output = case.answer(case.target)
     assert output.loss is not None
     assert output.loss.isfinite()
+    assert all(zoom.grid.dtype == torch.float32 for zoom in output.zooms)
+
+
+@pytest.fixture(scope="module")
+def of_two_processes(
+    batches: Callable[[str], tuple[dict[str, Tensor], Tensor]], in_two_processes: Callable[[Any], dict[str, Any]]
+) -> dict[str, Any]:
+    """The gradients of every case from one pair of processes."""
+    cases = {}
+    for method, dataset in served():
+        case = Case(method, dataset, *batches(dataset))
+        stir(case.method)
+        cases[f"{method}-{dataset}"] = (case.method.eval(), case.inputs, case.target)
+    return in_two_processes(cases)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_gradients_of_one_on_the_joined_batch(
+    case: Case, of_two_processes: dict[str, Any]
+) -> None:
+    stir(case.method)
+    case.method.eval()  # statistics and dropout of the halves are not those of the whole
+    case.loss().backward()
+    found = of_two_processes[f"{case.name}-{case.dataset}"]
+    assert isinstance(found, dict), found
+    for name, parameter in case.method.named_parameters():
+        assert parameter.grad is not None
+        scale = parameter.grad.abs().max().item()
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-5 * max(scale, 1e-3), msg=name)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_answers_of_the_cpu(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    stir(case.method)
+    case.method.eval()
+    there = case.on("cuda").answer(case.target.cuda())
+    here = case.answer(case.target)
+    torch.testing.assert_close(there.prediction.cpu(), here.prediction, rtol=1e-3, atol=1e-4)
+    assert there.loss is not None
+    assert here.loss is not None
+    torch.testing.assert_close(there.loss.cpu(), here.loss, rtol=1e-3, atol=1e-4)
+    for one, other in zip(there.zooms, here.zooms, strict=True):
+        torch.testing.assert_close(one.grid.cpu(), other.grid, rtol=0, atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_a_training_step_in_mixed_precision_does_not_make_the_host_wait(case: Case) -> None:
+    there = case.on("cuda")
+    there.method.train()
+
+    def step() -> Output:
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            output = there.answer(there.target)
+        assert output.loss is not None
+        output.loss.backward()
+        return output
+
+    step()  # what is set up once may wait
+    torch.cuda.set_sync_debug_mode("default" if case.name in WAITS_FOR_THE_DEVICE else "error")
+    try:
+        output = step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert output.loss is not None
+    assert output.loss.isfinite()
+    assert all(parameter.grad is not None for parameter in there.method.parameters())
     assert all(zoom.grid.dtype == torch.float32 for zoom in output.zooms)

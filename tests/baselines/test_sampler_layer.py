@@ -2,10 +2,7 @@
 
 import io
 import math
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +22,6 @@ from zoombench.baselines.saliency_sampler import SaliencySampler
 from zoombench.harness.budget import Budget
 from zoombench.harness.errors import ShapeError
 from zoombench.harness.tasks import Classification
-
-WORKER = Path(__file__).with_name("data_parallel_worker.py")
 
 
 class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -334,19 +329,12 @@ def test_forward_draws_nothing_at_random(image: Tensor) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_gradients_of_one_on_the_joined_batch(tmp_path: Path) -> None:
-    environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(WORKER), str(tmp_path)]
-    workers = [subprocess.Popen([*command, str(rank), "2"], env=environment) for rank in (0, 1)]
-    try:
-        assert [worker.wait(timeout=240) for worker in workers] == [0, 0]
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-    subprocess.run([*command, "0", "1"], env=environment, check=True, timeout=240)
-    two, one = (torch.load(tmp_path / f"gradients_of_{n}.pt", weights_only=True) for n in (2, 1))
-    assert set(two) == set(one)
-    assert len(one) > 4
-    for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6)
+def test_two_processes_give_the_gradients_of_one_on_the_joined_batch(in_two_processes: Any) -> None:
+    layer = sampler()
+    image, label = torch.rand(8, 3, 30, 50), torch.randint(5, (8,))
+    two = in_two_processes({"layer": (layer, {"image": image}, label)})["layer"]
+    assert isinstance(two, dict), two
+    nn.functional.cross_entropy(layer(image).prediction, label).backward()
+    assert len(two) > 4
+    for name, parameter in layer.named_parameters():
+        torch.testing.assert_close(two[name], parameter.grad, rtol=1e-4, atol=1e-6)
