@@ -1,10 +1,11 @@
 """Data that is not there: plan says so and how to get it, run refuses before anything starts."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from zoombench.harness import cli, lookup
+from zoombench.harness import cli, lookup, spec, sweepfile
 from zoombench.harness.commands import DONE
 
 DATASETS = {"cub_200": {"train_size": 16, "test_size": 16}, "birds": {"dataset": "inaturalist_2017"}, "corners": {}}
@@ -81,6 +82,28 @@ def test_the_environment_may_name_the_folder_and_what_is_done_needs_no_data(
     monkeypatch.delenv("ZOOMBENCH_DATA")
     assert cli.main(command) == DONE
     assert "Nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted(sweepfile.SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_sweep_is_planned(path, tmp_path, capsys):
+    assert cli.main(["plan", path.stem, "--results", str(tmp_path / "results")]) == DONE
+    said = capsys.readouterr().out
+    assert " to run" in said
+    assert "skip" not in said  # each was made for methods that can serve its datasets
+
+
+@pytest.mark.parametrize("path", sorted(sweepfile.SWEEPS.glob("recasens_*.yaml")), ids=lambda path: path.stem)
+def test_the_papers_sweeps_say_where_their_data_are_to_be_had_and_do_not_run_without(path, tmp_path, capsys):
+    for command, code in (("plan", DONE), ("run", 2)):
+        assert cli.main([command, path.stem, "--results", str(tmp_path / "results")]) == code
+        said = "".join(capsys.readouterr())
+        assert re.search(r"dataset (cub_200|gazecapture|inaturalist_2017): no data_root is set.*https://", said)
+
+
+def test_tables_2_and_3_share_the_trials_without_and_with_the_deepest_saliency_network():
+    second, third = (spec.load(f"recasens_{name}") for name in ("table2_inaturalist", "table3_saliency_depth"))
+    shared = {trial.id for trial in second.trials} & {trial.id for trial in third.trials}
+    assert {trial.method.label for trial in third.trials if trial.id in shared} == {"uniform", "14 layers"}
 
 
 def test_every_dataset_says_what_is_missing_without_torch(tmp_path):
