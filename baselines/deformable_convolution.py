@@ -15,6 +15,7 @@ from ..harness.budget import Budget
 from ..harness.contract import Method, Output
 from ..harness.tasks import Task
 from .layers.deformable import Deformable
+from .uniform import Config as UniformConfig
 from .uniform import Uniform
 
 
@@ -74,7 +75,7 @@ class DeformableConvolution(Method):
 
     def __init__(self, config: Config, *, task: Task, budget: Budget) -> None:
         super().__init__()
-        self.uniform = Uniform(task, budget)
+        self.uniform = Uniform(UniformConfig(), task=task, budget=budget)
         deform(self.uniform.task_network, config)
         self.learning_rate_multiplier = config.learning_rate_multiplier
 
