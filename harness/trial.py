@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from . import cost, lookup, pictures
 from .budget import Training
-from .contract import Method, Output
+from .contract import Method, Output, Zoom
 from .errors import CheckpointError, NonFiniteLoss, TrialError
 from .ledger import replacing, write_json
 from .randomness import get_random_state, seed_everything, set_random_state, stream_seed
@@ -104,6 +104,16 @@ def recipe(
         pct_start=max(training.warmup, 2 / total),  # it divides by the steps of its rise, less one
         cycle_momentum=training.optimizer == "adamw",
     )
+
+
+def grid_shift(zooms: Sequence[Zoom]) -> float | None:
+    """How far the first zoom's grid lies from the identity, on average, as a share of the image's side."""
+    if not zooms:
+        return None
+    grid = zooms[0].grid.float()
+    y, x = (torch.linspace(-1, 1, size, device=grid.device) for size in grid.shape[1:3])
+    identity = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    return float((grid - identity).norm(dim=-1).mean()) / 2
 
 
 def weights_hash(method: nn.Module) -> str:
@@ -251,7 +261,9 @@ class _Trial:
         table = pa.table({name: column.cpu().numpy() for name, column in numbers.items()} | known)
         with replacing(self.workdir / "predictions.parquet") as stream:
             pq.write_table(table, stream)
+        shift = None
         try:
+            shift = grid_shift(output.zooms)
             if "image" in inputs:
                 pictures.write(inputs["image"], output.zooms, self.workdir / "looks", count=EXAMPLES_TO_PICTURE)
         except (ValueError, RuntimeError, TypeError, IndexError) as error:  # a zoom that does not keep the contract
@@ -262,6 +274,7 @@ class _Trial:
             "weights_sha256": weights_hash(self.method),
             "gpu_hours": self._gpus() * self.train_seconds / 3600,
             "n_test": len(columns["score"]),
+            "grid_shift": shift,
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else _cpu_name(),
             "amp": self.settings.amp,
             "torch": torch.__version__,

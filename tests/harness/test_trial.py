@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from zoombench.harness import spec, trial
+from zoombench.harness.contract import Zoom
 from zoombench.harness.errors import CheckpointError, NonFiniteLoss
 from zoombench.harness.spec import TrialSpec
 from zoombench.harness.sweepfile import Settings
@@ -222,3 +223,13 @@ def test_a_trial_runs_on_a_gpu_where_it_is_wanted_and_there(sweep_file, monkeypa
 def test_a_trial_runs_on_a_gpu(tiny, tmp_path):
     scores, _ = run_whole(tiny(), tmp_path, device="cuda")
     assert np.isfinite([score.value for score in scores]).all()
+
+
+def test_the_facts_say_how_far_a_grid_lies_from_the_identity():
+    line = torch.linspace(-1, 1, 5)
+    identity = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).expand(2, -1, -1, -1)
+    image = torch.zeros(2, 3, 5, 5)
+    assert trial.grid_shift([]) is None
+    assert trial.grid_shift([Zoom(image, identity)]) == pytest.approx(0, abs=1e-6)
+    moved = identity + torch.tensor([0.6, -0.8])  # half the image's side, as that is 2
+    assert trial.grid_shift([Zoom(image, moved)]) == pytest.approx(0.5)
