@@ -1,6 +1,6 @@
 """From the results table to claims: one cell per data set, budget and metric, one claim per method and cell."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +49,7 @@ class Cost:
     train_seconds: float | None
     gpu_hours: float | None
     latency_interval: Interval | None
-    """95% t interval of the mean log median-latency over seeds, as milliseconds; None below three seeds."""
+    """t interval of the mean log median-latency over seeds, as milliseconds; None below three seeds."""
     n: int
     """Trials that measured anything."""
 
@@ -67,6 +67,8 @@ class Entry:
     """Trials that ended for reasons outside the method; taken as missing at random."""
     missing: int
     skipped: int
+    stopped: int
+    """Trials that a scheduler ended early; they belong to a search and never to a comparison."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,11 @@ class Cell:
     n_test: int | None
     reference: str
     entries: tuple[Entry, ...]
-    """The reference first, then the competing methods, then upper bounds; each by name."""
+    """The reference first, then the competing methods, then upper bounds; each in the given order, else by name."""
     claims: tuple[Claim, ...]
     m: int
     margin: float | None
+    alpha: float = ALPHA
 
     @property
     def title(self) -> str:
@@ -128,12 +131,23 @@ def family_size(table: pd.DataFrame, reference: str) -> int:
     return len(rivals) * scored * table["budget"].nunique()
 
 
-def cells(table: pd.DataFrame, reference: str, margins: Mapping[str, float] | None = None) -> tuple[Cell, ...]:
+def cells(
+    table: pd.DataFrame,
+    reference: str,
+    margins: Mapping[str, float] | None = None,
+    *,
+    alpha: float = ALPHA,
+    order: Sequence[str] = (),
+) -> tuple[Cell, ...]:
     """Every cell of the table, with claims corrected over the whole planned family.
 
-    Raises TableError if the table breaks a rule or has no trial of the reference.
+    alpha is the error that the whole family may make; intervals are at 1 - alpha. order lists the methods as they are
+    to be shown; whoever it leaves out follows by name. Raises TableError if the table breaks a rule, has no trial of
+    the reference, or if a margin or alpha is no such number.
     """
     check(table)
+    if not 0 < alpha < 0.5:
+        raise TableError(f"found alpha {alpha:g}, expected a number above 0 and below 0.5, usually 0.05.")
     if table.empty:
         return ()
     names = sorted(table["method"].unique())
@@ -148,18 +162,23 @@ def cells(table: pd.DataFrame, reference: str, margins: Mapping[str, float] | No
         for (dataset, budget), group in table.groupby(["dataset", "budget"], sort=True)
         for metric in _metrics(table[table["dataset"] == dataset])
     ]
-    compared = [_compared(rows, reference, metric) for _, _, metric, rows in drafts]
+    places = {name: place for place, name in enumerate(dict.fromkeys(order))}
+    grouped = [_methods(rows, reference, places) for *_, rows in drafts]
+    compared = [
+        _compared(groups, reference, metric, n_test=_n_test(rows), alpha=alpha)
+        for groups, (_, _, metric, rows) in zip(grouped, drafts, strict=True)
+    ]
     tested = [(c, _leading(c)[1] if competes else None) for pairs in compared for _, competes, c in pairs]
     adjusted = iter(holm([p for _, p in tested], max(m, 1)))
     made = []
-    for (dataset, budget, metric, rows), pairs in zip(drafts, compared, strict=True):
+    for (dataset, budget, metric, rows), groups, pairs in zip(drafts, grouped, compared, strict=True):
         margin = (margins or {}).get(metric.name)
         claims = tuple(
-            _claim(name, competes, c, p_holm=next(adjusted), m=max(m, 1), metric=metric, margin=margin)
+            _claim(name, competes, c, p_holm=next(adjusted), m=max(m, 1), metric=metric, margin=margin, alpha=alpha)
             for name, competes, c in pairs
         )
-        entries = tuple(_entry(name, group) for name, group in _methods(rows, reference))
-        made.append(Cell(dataset, budget, metric, _n_test(rows), reference, entries, claims, max(m, 1), margin))
+        entries = tuple(_entry(name, group, alpha) for name, group in groups)
+        made.append(Cell(dataset, budget, metric, _n_test(rows), reference, entries, claims, max(m, 1), margin, alpha))
     return tuple(made)
 
 
@@ -172,11 +191,12 @@ def _claim(
     m: int,
     metric: Metric,
     margin: float | None,
+    alpha: float,
 ) -> Claim:
     test, p = _leading(comparison)
-    design = _design(comparison, m)
+    design = _design(comparison, m, alpha)
     if competes:
-        verdict = judge(comparison, p_holm=p_holm, m=m, design=design, metric=metric, margin=margin)
+        verdict = judge(comparison, p_holm=p_holm, m=m, design=design, metric=metric, margin=margin, alpha=alpha)
     else:
         verdict = Verdict("upper bound", "not a competitor: shown for orientation, outside the family, no claim")
     return Claim(name, competes, comparison, test, p if competes else None, p_holm, design, verdict)
@@ -188,22 +208,24 @@ def _leading(comparison: Comparison) -> tuple[str, float | None]:
     return "paired t", comparison.p_t
 
 
-def _design(comparison: Comparison, m: int) -> Design:
+def _design(comparison: Comparison, m: int, alpha: float) -> Design:
     n, spread = comparison.complete, comparison.spread
     if n < 3 or not spread or comparison.effect is None or comparison.failed:
         return Design(None, None, None)
-    plain, family = detectable(n, ALPHA), detectable(n, ALPHA / m)
+    plain, family = detectable(n, alpha), detectable(n, alpha / m)
     return Design(
         detectable=plain * spread if plain else None,
         detectable_family=family * spread if family else None,
-        seeds_needed=seeds_needed(round(abs(comparison.effect) / spread, 6), ALPHA / m),
+        seeds_needed=seeds_needed(round(abs(comparison.effect) / spread, 6), alpha / m),
     )
 
 
-def _compared(rows: pd.DataFrame, reference: str, metric: Metric) -> list[tuple[str, bool, Comparison]]:
-    groups = dict(_methods(rows, reference))
-    n_test = _n_test(rows)
-    base = _outcomes(groups[reference]) if reference in groups else _outcomes(rows.iloc[:0])
+def _compared(
+    listed: list[tuple[str, pd.DataFrame]], reference: str, metric: Metric, *, n_test: int | None, alpha: float
+) -> list[tuple[str, bool, Comparison]]:
+    groups = dict(listed)
+    nobody = Outcomes(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0, dtype=bool))
+    base = _outcomes(groups[reference]) if reference in groups else nobody
     return [
         (
             name,
@@ -214,6 +236,7 @@ def _compared(rows: pd.DataFrame, reference: str, metric: Metric) -> list[tuple[
                 higher_is_better=metric.higher_is_better,
                 resolution=1 / n_test if metric.name == "accuracy" and n_test else None,
                 ceiling=1.0 if metric.bounded else None,
+                alpha=alpha,
             ),
         )
         for name, group in groups.items()
@@ -221,9 +244,14 @@ def _compared(rows: pd.DataFrame, reference: str, metric: Metric) -> list[tuple[
     ]
 
 
-def _methods(rows: pd.DataFrame, reference: str) -> list[tuple[str, pd.DataFrame]]:
+def _methods(rows: pd.DataFrame, reference: str, places: Mapping[str, int]) -> list[tuple[str, pd.DataFrame]]:
     groups = [(str(name), group) for name, group in rows.groupby("method")]
-    return sorted(groups, key=lambda pair: (pair[0] != reference, not pair[1]["competes"].iloc[0], pair[0]))
+
+    def place(pair: tuple[str, pd.DataFrame]) -> tuple[bool, bool, int, str]:
+        name, group = pair
+        return name != reference, not group["competes"].iloc[0], places.get(name, len(places)), name
+
+    return sorted(groups, key=place)
 
 
 def _outcomes(group: pd.DataFrame) -> Outcomes:
@@ -236,21 +264,22 @@ def _outcomes(group: pd.DataFrame) -> Outcomes:
     )
 
 
-def _entry(name: str, group: pd.DataFrame) -> Entry:
+def _entry(name: str, group: pd.DataFrame, alpha: float) -> Entry:
     lost = (group["status"] == "failed") & ~group["error_class"].isin(OUTCOMES).fillna(False).astype(bool)
     return Entry(
         method=name,
         competes=bool(group["competes"].iloc[0]),
-        summary=summarise(_outcomes(group)),
-        cost=_cost(group),
+        summary=summarise(_outcomes(group), alpha=alpha),
+        cost=_cost(group, alpha),
         planned=len(group),
         lost=int(lost.sum()),
         missing=int((group["status"] == "missing").sum()),
         skipped=int((group["status"] == "skipped").sum()),
+        stopped=int((group["status"] == "stopped").sum()),
     )
 
 
-def _cost(group: pd.DataFrame) -> Cost:
+def _cost(group: pd.DataFrame, alpha: float) -> Cost:
     columns = {name: _finite(group[name]) for name in COSTS}
     totals = ("train_seconds", "gpu_hours")
     amounts = {
@@ -258,7 +287,7 @@ def _cost(group: pd.DataFrame) -> Cost:
         for name, values in columns.items()
     }
     latency = columns["latency_ms_p50"]
-    logs = t_interval(np.log(latency[latency > 0]))
+    logs = t_interval(np.log(latency[latency > 0]), level=1 - alpha)
     interval = None if logs is None else Interval(float(np.exp(logs.low)), float(np.exp(logs.high)))
     return Cost(**amounts, latency_interval=interval, n=max(len(values) for values in columns.values()))
 

@@ -38,10 +38,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Share:
-    """k of n, with the exact 95% interval of Clopper and Pearson; k may hold halves, from ties."""
+    """k of n, with the exact interval of Clopper and Pearson; k may hold halves, from ties."""
 
     k: float
     n: int
+    alpha: float = ALPHA
 
     @property
     def value(self) -> float | None:
@@ -50,8 +51,8 @@ class Share:
 
     @cached_property
     def interval(self) -> Interval | None:
-        """Clopper-Pearson; a half counts against certainty at both ends, so coverage never falls below 95%."""
-        return clopper_pearson(self.k, self.n) if self.n else None
+        """Clopper-Pearson; a half counts against certainty at both ends, so coverage never falls below 1 - alpha."""
+        return clopper_pearson(self.k, self.n, 1 - self.alpha) if self.n else None
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Summary:
     n: int
     mean: float | None
     interval: Interval | None
-    """95% t interval; None below three seeds, where it would be wider than the axis."""
+    """t interval, 95% unless told otherwise; None below three seeds, where it would be wider than the axis."""
     seeds: tuple[int, ...]
     values: tuple[float, ...]
     failures: Share
@@ -108,8 +109,9 @@ class Comparison:
     spread: float | None
     """Standard deviation of the differences (n - 1)."""
     interval: Interval | None
-    interval90: Interval | None
-    """For equivalence: two one-sided tests at 5% are this interval inside the margin."""
+    """t interval at 1 - alpha."""
+    equivalence_interval: Interval | None
+    """t interval at 1 - 2 alpha: inside the margin, it is two one-sided tests (TOST) at alpha."""
     p_t: float | None
     p_sign_flip: float | None
     p_sign_flip_floor: float | None
@@ -163,18 +165,18 @@ def t_interval(values: FloatArray, level: float = 0.95) -> Interval | None:
     return Interval(float(values.mean()) - half, float(values.mean()) + half)
 
 
-def summarise(outcomes: Outcomes) -> Summary:
-    """Mean, 95% t interval, seeds and failures of one method."""
+def summarise(outcomes: Outcomes, *, alpha: float = ALPHA) -> Summary:
+    """Mean, t interval at 1 - alpha, seeds and failures of one method."""
     order = np.argsort(outcomes.seeds)
     kept = order[~outcomes.failed[order]]
     values = outcomes.values[kept]
     return Summary(
         n=len(values),
         mean=float(values.mean()) if len(values) else None,
-        interval=t_interval(values),
+        interval=t_interval(values, level=1 - alpha),
         seeds=tuple(outcomes.seeds[kept].tolist()),
         values=tuple(values.tolist()),
-        failures=Share(int(outcomes.failed.sum()), len(outcomes.seeds)),
+        failures=Share(int(outcomes.failed.sum()), len(outcomes.seeds), alpha),
     )
 
 
@@ -185,8 +187,9 @@ def compare(
     higher_is_better: bool,
     resolution: float | None = None,
     ceiling: float | None = None,
+    alpha: float = ALPHA,
 ) -> Comparison:
-    """Compare a method with the reference on the seeds that both have.
+    """Compare a method with the reference on the seeds that both have; alpha sets the levels of the intervals.
 
     resolution is the smallest step of the metric, 1/n_test for accuracy: differences are rounded to it, so that float
     noise breaks no tie. ceiling is the best value of a bounded metric that grows, 1 for accuracy.
@@ -210,8 +213,8 @@ def compare(
         differences=tuple(differences.tolist()),
         effect=float(differences.mean()) if n else None,
         spread=(float(differences.std(ddof=1)) if varies else 0.0) if n >= 2 else None,
-        interval=t_interval(differences) if varies else None,
-        interval90=t_interval(differences, level=0.9) if varies else None,
+        interval=t_interval(differences, level=1 - alpha) if varies else None,
+        equivalence_interval=t_interval(differences, level=1 - 2 * alpha) if varies else None,
         p_t=_paired_t(differences, varies),
         p_sign_flip=sign_flip(differences),
         p_sign_flip_floor=2 / 2**n if n >= 3 else None,
@@ -220,7 +223,7 @@ def compare(
         wins=wins,
         ties=ties,
         losses=losses,
-        superiority=Share(wins + ties / 2, len(seeds)),
+        superiority=Share(wins + ties / 2, len(seeds), alpha),
         failed=int((~both).sum()),
         correlation=_correlation(a, b),
         error_reduction=_error_reduction(a, b, higher_is_better=higher_is_better, ceiling=ceiling),

@@ -30,9 +30,9 @@ COLUMNS = (
     Column("budget", "string", "label in the sweep file"),
     Column("seed", "Int64", "initialisation and order; pairs the methods"),
     Column("competes", "boolean", "false for an upper bound, which is shown and never ranked"),
-    Column("status", "string", "done, failed, skipped or missing"),
+    Column("status", "string", "done, failed, stopped, skipped or missing"),
     Column("error_class", "string", "class of the error of a failed trial, else empty"),
-    Column("reason", "string", "one line: why failed, skipped or missing; else empty"),
+    Column("reason", "string", "one line: why failed, stopped, skipped or missing; else empty"),
     Column("split", "string", "test"),
     Column("metric", "string", "primary metric of the task"),
     Column("value", "Float64", "the score; absent unless done"),
@@ -61,7 +61,15 @@ NAMES = tuple(column.name for column in COLUMNS)
 KEY = ("method", "dataset", "budget", "seed", "metric")
 """Names one score; two rows with the same key are an error, never an average."""
 ORDER = ("dataset", "budget", "method", "seed", "metric", "trial_id")
-STATUSES = ("done", "failed", "skipped", "missing")
+STATUSES = ("done", "failed", "stopped", "skipped", "missing")
+"""Stopped: ended early by a scheduler. Such a trial belongs to a search; no comparison ever sees it."""
+ENDINGS = {
+    "completed": ("done", ""),
+    "diverged": ("failed", "NonFiniteLoss"),
+    "out of memory": ("failed", "OutOfMemoryError"),
+    "infrastructure failure": ("failed", "WorkerLost"),
+}
+"""What else the status of a row may be called when it is read, and what it then becomes: status and error class."""
 OUTCOMES = ("NonFiniteLoss", "OutOfMemoryError", "MemoryError")
 """Errors that are a result of the method under its budget, and lose its pairs. Any other error (a lost node, a full
 disk, a mistake in the code) says nothing of that kind: its pairs are left out, and the page says so."""
@@ -73,7 +81,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     The order of the given rows does not matter. Raises TableError for a column that the table does not have, for a
     cell of the wrong type and for a table that breaks a rule of `check`.
     """
-    listed = [dict(row) for row in rows]
+    listed = [_ended(dict(row)) for row in rows]
     unknown = sorted({str(name) for row in listed for name in row} - set(NAMES))
     if unknown:
         raise TableError(
@@ -87,7 +95,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def check(table: pd.DataFrame) -> None:
     """Raise TableError, in one line, if the table breaks one of its rules.
 
-    The rules: the columns are COLUMNS; identity is never empty; a key occurs once; the status is one of four; a done
+    The rules: the columns are COLUMNS; identity is never empty; a key occurs once; the status is one of five; a done
     row has a finite value and says its metric, unit and direction; a data set's metric has one unit and one direction;
     a method competes everywhere or nowhere; no cost is negative.
     """
@@ -161,6 +169,11 @@ def replace_file(path: Path, fill: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _ended(row: dict[str, Any]) -> dict[str, Any]:
+    known = ENDINGS.get(str(row.get("status")))
+    return row if known is None else {**row, "status": known[0], "error_class": known[1]}
 
 
 def _typed(cells: list[Any], column: Column) -> pd.Series:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .statistics import Comparison, Interval, Share
+from .statistics import ALPHA, Comparison, Interval, Share
 
 SCOPE = "new seeds, this data set"
 """What every claim of the page speaks of; it says nothing about new examples or new data sets."""
@@ -86,23 +86,31 @@ class Design:
     """What the design behind a comparison could find, in the metric's unit."""
 
     detectable: float | None
-    """With 80% power at alpha .05."""
+    """With 80% power at alpha."""
     detectable_family: float | None
-    """The same at alpha .05/m."""
+    """The same at alpha/m."""
     seeds_needed: int | None
-    """Seeds to find the observed effect at alpha .05/m with 80% power."""
+    """Seeds to find the observed effect at alpha/m with 80% power."""
 
 
 def judge(
-    comparison: Comparison, *, p_holm: float | None, m: int, design: Design, metric: Metric, margin: float | None
+    comparison: Comparison,
+    *,
+    p_holm: float | None,
+    m: int,
+    design: Design,
+    metric: Metric,
+    margin: float | None,
+    alpha: float = ALPHA,
 ) -> Verdict:
-    """The verdict by the rule: better or worse needs an interval without zero and a corrected p below .05.
+    """The verdict by the rule: better or worse needs an interval without zero and a corrected p below alpha.
 
-    Without a declared margin nothing is ever equivalent or too small to matter.
+    Without a declared margin nothing is ever equivalent or too small to matter. The comparison's own intervals must
+    be of the same alpha.
     """
     end = f"({SCOPE}; n = {comparison.n} paired {plural(comparison.n, 'seed')}; Holm {p_equals(p_holm)}, m = {m})"
     if comparison.failed:
-        return _judge_failures(comparison, p_holm=p_holm, m=m, end=end)
+        return _judge_failures(comparison, p_holm=p_holm, m=m, end=end, alpha=alpha)
     effect, interval = comparison.effect, comparison.interval
     if comparison.complete < 3 or effect is None:
         few = f"undecided: {comparison.complete} complete {plural(comparison.complete, 'pair')}"
@@ -114,15 +122,24 @@ def judge(
         declared = metric.difference(margin, signed=False)
         if interval.excludes(0) and interval.within(margin):
             return Verdict("too small to matter", f"a difference too small to matter, within ±{declared} {end}")
-        if comparison.interval90 is not None and comparison.interval90.within(margin):
-            return Verdict("equivalent", f"equivalent within ±{declared}: the 90% interval is inside, unadjusted {end}")
-    if interval.excludes(0) and p_holm is not None and p_holm < 0.05:
+        narrower = comparison.equivalence_interval
+        if narrower is not None and narrower.within(margin):
+            inside = f"the {level(2 * alpha)} interval is inside, unadjusted"
+            return Verdict("equivalent", f"equivalent within ±{declared}: {inside} {end}")
+    if interval.excludes(0) and p_holm is not None and p_holm < alpha:
         word = "better" if effect > 0 else "worse"
-        by = f"by {metric.difference(abs(effect), signed=False)}, 95% interval {metric.differences(interval)}"
+        by = (
+            f"by {metric.difference(abs(effect), signed=False)}, {level(alpha)} interval {metric.differences(interval)}"
+        )
         straddles = margin is not None and min(abs(interval.low), abs(interval.high)) < margin
         doubt = ", though perhaps by less than the declared margin" if straddles else ""
         return Verdict(word, f"{word} {by}{doubt} {end}")
-    return Verdict("undecided", f"undecided; {_design(design, metric=metric, m=m)} {end}")
+    return Verdict("undecided", f"undecided; {_design(design, metric=metric, m=m, alpha=alpha)} {end}")
+
+
+def level(alpha: float) -> str:
+    """The level of an interval as words: 95% for alpha .05."""
+    return f"{100 * (1 - alpha):.6g}%"
 
 
 def p_value(p: float | None) -> str:
@@ -152,26 +169,26 @@ def plural(n: float, word: str) -> str:
     return word if n == 1 else f"{word}s"
 
 
-def _judge_failures(comparison: Comparison, *, p_holm: float | None, m: int, end: str) -> Verdict:
+def _judge_failures(comparison: Comparison, *, p_holm: float | None, m: int, end: str, alpha: float) -> Verdict:
     interval, value = comparison.superiority.interval, comparison.superiority.value
     chance = f"P(better than the reference) = {share(comparison.superiority)}, failures as losses"
     if interval is None or value is None or comparison.n < 3:
         return Verdict("undecided", f"undecided: {comparison.n} {plural(comparison.n, 'pair')} with failures ({SCOPE})")
-    if interval.excludes(0.5) and p_holm is not None and p_holm < 0.05:
+    if interval.excludes(0.5) and p_holm is not None and p_holm < alpha:
         word = "better" if value > 0.5 else "worse"
         return Verdict(word, f"{word} in more seeds, with {chance} {end}")
-    needed = next(n for n in range(1, 200) if 2 / 2**n < 0.05 / m)
+    needed = next(n for n in range(1, 1000) if 2 / 2**n < alpha / m)
     return Verdict(
         "undecided", f"undecided; {chance}; even if every seed agreed, the exact test would need {needed} seeds {end}"
     )
 
 
-def _design(design: Design, *, metric: Metric, m: int) -> str:
-    words = []
+def _design(design: Design, *, metric: Metric, m: int, alpha: float) -> str:
+    words, plain = [], f"{alpha:g}".removeprefix("0")
     if design.detectable_family is not None and design.detectable is not None:
         words.append(
             f"this design would detect ≥ {metric.difference(design.detectable_family, signed=False)} with 80% power at "
-            f"alpha .05/{m} (≥ {metric.difference(design.detectable, signed=False)} at .05)"
+            f"alpha {plain}/{m} (≥ {metric.difference(design.detectable, signed=False)} at {plain})"
         )
     if design.seeds_needed is None:
         words.append("no reachable number of seeds would be expected to find the observed difference")

@@ -163,3 +163,34 @@ def test_an_empty_table_has_no_cells():
 def test_the_claims_do_not_depend_on_the_order_of_rows(made):
     rows = made.sweep()
     assert cells(from_rows(rows), "uniform") == cells(from_rows(rows[::-1]), "uniform")
+
+
+def test_alpha_sets_the_levels_the_family_error_and_the_words(made):
+    rows = made.pair([0.62, 0.66, 0.64, 0.65, 0.63], BASE)
+    (loose,) = cells(from_rows(rows), "old", alpha=0.05)
+    (strict,) = cells(from_rows(rows), "old", alpha=0.001)
+    assert 0.001 < strict.claims[0].p < 0.05
+    assert (loose.claims[0].verdict.word, strict.claims[0].verdict.word) == ("better", "undecided")
+    assert "95% interval" in loose.claims[0].verdict.sentence
+    assert "alpha .001/1" in strict.claims[0].verdict.sentence
+    c = strict.claims[0].comparison
+    assert c.interval.low < loose.claims[0].comparison.interval.low
+    assert c.superiority.interval.low == pytest.approx(0.0005 ** (1 / 5))  # Clopper-Pearson of 5/5 at 99.9%
+    with pytest.raises(TableError, match=r"found alpha 1, expected a number above 0 and below 0.5"):
+        cells(from_rows(rows), "old", alpha=1)
+
+
+def test_methods_keep_the_order_they_are_given(made):
+    rows = [made.row(m, s, 0.5 + 0.01 * s) for m in ("a", "b", "c", "old") for s in range(3)]
+    (cell,) = cells(from_rows(rows), "old", order=("old", "c", "a"))
+    assert [entry.method for entry in cell.entries] == ["old", "c", "a", "b"]
+    assert [claim.method for claim in cell.claims] == ["c", "a", "b"]
+
+
+def test_a_stopped_trial_belongs_to_a_search_and_to_no_comparison(made):
+    rows = made.pair(BETTER, BASE)
+    rows[0] |= {"status": "stopped", "value": 0.1}
+    (cell,) = cells(from_rows(rows), "old")
+    assert (cell.claims[0].comparison.n, cell.claims[0].comparison.failed) == (4, 0)
+    assert cell.entry("new").stopped == 1
+    assert cell.entry("new").summary.n == 4

@@ -118,3 +118,23 @@ def test_reading_a_table_loads_neither_scipy_nor_matplotlib_nor_torch():
     code = f"import sys, zoombench.reports.table; print([m for m in {heavy!r} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "error_class"),
+    [
+        ("completed", "done", None),
+        ("diverged", "failed", "NonFiniteLoss"),
+        ("out of memory", "failed", "OutOfMemoryError"),
+        ("infrastructure failure", "failed", "WorkerLost"),
+    ],
+)
+def test_an_ending_in_plain_words_becomes_a_status_and_an_error_class(made, word, status, error_class):
+    (row,) = results.from_rows([made.row(status=word)]).to_dict("records")
+    assert row["status"] == status
+    assert (row["error_class"] if error_class else None) == error_class
+
+
+def test_a_declared_divergence_is_an_outcome_whatever_the_error_was_called(made):
+    (row,) = results.from_rows([made.row(status="diverged", error_class="FloatingPointError")]).to_dict("records")
+    assert row["error_class"] in results.OUTCOMES
