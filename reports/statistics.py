@@ -218,7 +218,7 @@ def compare(
         p_t=_paired_t(differences, varies),
         p_sign_flip=sign_flip(differences),
         p_sign_flip_floor=2 / 2**n if n >= 3 else None,
-        p_wilcoxon=_wilcoxon(differences),
+        p_wilcoxon=signed_rank(differences) if n >= 6 else None,
         p_sign=_sign_test(wins, losses) if len(seeds) >= 3 else None,
         wins=wins,
         ties=ties,
@@ -247,6 +247,20 @@ def sign_flip(differences: FloatArray) -> float | None:
     above = len(right) - np.searchsorted(right, reach - left, side="left")
     below = np.searchsorted(right, -reach - left, side="right")
     return min(1.0, float(above.sum() + below.sum()) / 2.0**n)
+
+
+def signed_rank(differences: FloatArray) -> float | None:
+    """Wilcoxon's two-sided signed rank test, zeros ranked and then dropped (Pratt); None below 3.
+
+    Exact up to 13 differences, above that as long as there are no ties and no zeros.
+    """
+    from scipy.stats import wilcoxon
+
+    if len(differences) < 3:
+        return None
+    if not differences.any():
+        return 1.0
+    return float(wilcoxon(differences, zero_method="pratt", method="auto").pvalue)
 
 
 def holm(p_values: Sequence[float | None], m: int) -> list[float | None]:
@@ -283,16 +297,6 @@ def _paired_t(differences: FloatArray, varies: bool) -> float | None:
     if varies:
         return float(ttest_1samp(differences, 0.0).pvalue)  # ttest_rel is this test of the differences
     return 1.0 if differences[0] == 0 else None
-
-
-def _wilcoxon(differences: FloatArray) -> float | None:
-    if len(differences) < 6:
-        return None
-    if not differences.any():
-        return 1.0
-    from scipy.stats import wilcoxon
-
-    return float(wilcoxon(differences, zero_method="pratt", method="auto").pvalue)
 
 
 def _sign_test(wins: int, losses: int) -> float:
