@@ -62,7 +62,7 @@ def test_equivalence_is_that_of_statsmodels_and_of_the_90_percent_interval(margi
 def test_the_corrected_resampled_test_is_its_formula_and_widens_the_plain_one():
     d = np.random.default_rng(1).normal(0.3, 1, 10)
     mine = corrected_resampled(d, n_train=900, n_test=100)
-    t = d.mean() / np.sqrt((1 / 10 + 100 / 900) * d.var(ddof=1))  # Nadeau and Bengio 2003, eq. 9
+    t = d.mean() / np.sqrt((1 / 10 + 100 / 900) * d.var(ddof=1))  # Nadeau and Bengio 2003
     assert mine.p == pytest.approx(2 * stats.t.sf(abs(t), 9))
     assert mine.error > paired(d).error
     assert corrected_resampled(d, n_train=10**9, n_test=1).error == pytest.approx(paired(d).error)
