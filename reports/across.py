@@ -5,6 +5,7 @@ is no unit, and exp(mean) is a geometric mean of ratios (Fleming and Wallace 198
 centimetres.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import factorial
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..harness.errors import TableError
 from .estimates import Estimate, combined, paired
-from .statistics import ALPHA, FloatArray, Interval, sign_flip, signed_rank
+from .statistics import ALPHA, FloatArray, Interval, Share, sign_flip, signed_rank
 
 EXACT = 24
 """Pairs up to which the stratified sign-flip runs through all signs; above, it draws them."""
@@ -53,6 +54,53 @@ class NewDataSet:
             return ""
         few = f"{self.n} data {'set' if self.n == 1 else 'sets'} cannot support a distribution-free claim"
         return f"{few} about new data sets (smallest possible p = 2/2^{self.n} = {self.floor:.3g})"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One data set's part in a comparison over data sets."""
+
+    dataset: str
+    effects: tuple[float, ...]
+    """Complete pairs in the common unit, positive is better."""
+    failed: int
+    """Pairs in which at least one of the two failed."""
+    outcome: str
+    """win, tie or loss: by the mean, a tie within the declared margin; with failures by P(better)."""
+
+    @property
+    def effect(self) -> float | None:
+        """Mean of the complete pairs."""
+        return float(np.mean(self.effects)) if self.effects else None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a method's pairs with the reference say over all data sets of a budget."""
+
+    parts: tuple[Part, ...]
+    gaps: tuple[str, ...]
+    """Data sets without a single pair: any takes the method out of the aggregate."""
+    these: TheseDataSets | None
+    """None with gaps, or with fewer than two complete pairs on a data set."""
+    new: NewDataSet | None
+    superiority: Share
+    """P(method > reference) over all pairs, failures as losses."""
+    test: str
+    """The test that leads: stratified t, or the sign test where a failure is involved."""
+    p: float | None
+    leave_one_out: Interval | None
+
+    @property
+    def failed(self) -> int:
+        """Pairs with a failure."""
+        return sum(part.failed for part in self.parts)
+
+    @property
+    def record(self) -> tuple[int, int, int]:
+        """Data sets won, tied and lost."""
+        count = Counter(part.outcome for part in self.parts)
+        return count["win"], count["tie"], count["loss"]
 
 
 @dataclass(frozen=True)

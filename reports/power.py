@@ -13,10 +13,11 @@ MOST_SEEDS = 10_000
 
 
 @lru_cache(maxsize=4096)
-def detectable(n: int, alpha: float, power: float = POWER) -> float | None:
+def detectable(n: float, alpha: float, power: float = POWER) -> float | None:
     """Smallest mean difference, in standard deviations of the differences, found with this power by n seeds.
 
-    Two-sided paired t test. None below two seeds.
+    Two-sided paired t test. None below two seeds. For any other t statistic pass n = degrees of freedom + 1 and
+    multiply the result with sqrt(n) standard errors.
     """
     from scipy.optimize import brentq
 
@@ -43,7 +44,7 @@ def seeds_needed(size: float, alpha: float, power: float = POWER) -> int | None:
     return high
 
 
-def power_of(size: float, n: int, alpha: float) -> float:
+def power_of(size: float, n: float, alpha: float) -> float:
     """Probability that the two-sided paired t test rejects, if the mean is `size` standard deviations.
 
     T = (Z + size sqrt(n)) / S with S^2 = chi2(n - 1) / (n - 1), so the power is the mean over S of
@@ -58,7 +59,7 @@ def power_of(size: float, n: int, alpha: float) -> float:
 
 
 @lru_cache(maxsize=512)
-def _spread(df: int) -> tuple[np.ndarray, np.ndarray]:
+def _spread(df: float) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and probabilities of S by Gauss-Legendre on 256 panels; a critical value of 500 is still resolved."""
     from scipy.stats import chi2
 

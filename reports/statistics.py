@@ -219,7 +219,7 @@ def compare(
         p_sign_flip=sign_flip(differences),
         p_sign_flip_floor=2 / 2**n if n >= 3 else None,
         p_wilcoxon=signed_rank(differences) if n >= 6 else None,
-        p_sign=_sign_test(wins, losses) if len(seeds) >= 3 else None,
+        p_sign=sign_test(wins, losses) if len(seeds) >= 3 else None,
         wins=wins,
         ties=ties,
         losses=losses,
@@ -247,6 +247,13 @@ def sign_flip(differences: FloatArray) -> float | None:
     above = len(right) - np.searchsorted(right, reach - left, side="left")
     below = np.searchsorted(right, -reach - left, side="right")
     return min(1.0, float(above.sum() + below.sum()) / 2.0**n)
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """Exact two-sided sign test; ties are left out."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def signed_rank(differences: FloatArray) -> float | None:
@@ -297,12 +304,6 @@ def _paired_t(differences: FloatArray, varies: bool) -> float | None:
     if varies:
         return float(ttest_1samp(differences, 0.0).pvalue)  # ttest_rel is this test of the differences
     return 1.0 if differences[0] == 0 else None
-
-
-def _sign_test(wins: int, losses: int) -> float:
-    from scipy.stats import binomtest
-
-    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def _step(a: FloatArray, b: FloatArray, resolution: float | None) -> float:

@@ -1,0 +1,267 @@
+"""From cells to claims over all data sets of a budget: one for new seeds on these, one for a new data set."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..harness.errors import TableError
+from .across import (
+    Evidence,
+    Omnibus,
+    Part,
+    iman_davenport,
+    log_error_ratio,
+    new_data_set,
+    normalised,
+    these_data_sets,
+)
+from .across_wording import judge_new, judge_these
+from .aggregates import Iqm, Ranks, interquartile_means, leave_one_out, ranks, too_few
+from .claims import Cell, Claim
+from .statistics import ALPHA, FloatArray, Share, holm, sign_test
+from .wording import Verdict
+
+
+@dataclass(frozen=True)
+class AcrossClaim:
+    """A method against the reference over all data sets of a budget."""
+
+    method: str
+    competes: bool
+    evidence: Evidence
+    p_holm: float | None
+    p_new_holm: float | None
+    verdict: Verdict
+    """Scope: new seeds, these data sets."""
+    verdict_new: Verdict
+    """Scope: a new data set of this kind."""
+
+
+@dataclass(frozen=True)
+class Across:
+    """All data sets of one budget together."""
+
+    budget: str
+    reference: str
+    datasets: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """Data sets without a value in the common unit, each with the reason."""
+    unit: str
+    """error ratio, or normalised score."""
+    claims: tuple[AcrossClaim, ...]
+    m: int
+    """Planned comparisons: competing methods other than the reference, times budgets."""
+    ranked: tuple[str, ...]
+    """Competing methods with an outcome on every data set, in the order of the ranks."""
+    omnibus: Omnibus | None
+    ranks: Ranks | None
+    iqms: tuple[tuple[str, Iqm], ...]
+    """Interquartile mean of the pairs of each method with the reference, in the common unit."""
+    no_aggregate: str
+    """Why interquartile means or ranks are absent; empty where both are there."""
+
+
+def across(
+    found: Sequence[Cell],
+    *,
+    scales: Mapping[str, tuple[float, float]] | None = None,
+    primary: Mapping[str, str] | None = None,
+    margin: float | None = None,
+    seed: int = 0,
+) -> tuple[Across, ...]:
+    """Every budget that has two data sets or more, from the cells of `claims.cells`.
+
+    The common unit is the log error ratio; scales gives (floor, ceiling) of every data set for normalised scores
+    instead. primary names the metric of a data set that has several. margin is the relative difference of errors (or
+    the difference of normalised scores) that does not matter, 0.05 is 5%. seed starts every draw anew, so that no
+    comparison depends on its company.
+
+    Raises TableError for a data set with several metrics and none declared, for scales that leave a data set out and
+    for a margin that is not above 0.
+    """
+    if margin is not None and not margin > 0:
+        raise TableError(f"found margin {margin:g}, expected a positive number: 0.05 is 5% of the error.")
+    chosen = _primary(found, primary or {})
+    if scales is not None and (absent := sorted({cell.dataset for cell in chosen} - set(scales))):
+        raise TableError(f"found no floor and ceiling for {', '.join(absent)}, expected them for every data set.")
+    budgets = sorted({cell.budget for cell in chosen})
+    rivals = {
+        entry.method for cell in found for entry in cell.entries if entry.competes and entry.method != cell.reference
+    }
+    m = max(len(rivals) * len(budgets), 1)
+    alpha = chosen[0].alpha if chosen else ALPHA
+    groups = [_in_unit([cell for cell in chosen if cell.budget == budget], scales) for budget in budgets]
+    groups = [group for group in groups if len(group[0]) + len(group[1]) > 1]
+    weighed = [[_weigh(name, cells, scales, alpha, seed) for name, _ in _methods(cells)] for cells, _ in groups]
+    tests = [
+        (one.p, None if one.new is None or one.new.estimate is None or one.failed else one.new.estimate.p)
+        if competes
+        else (None, None)
+        for (cells, _), evidence in zip(groups, weighed, strict=True)
+        for (_, competes), one in zip(_methods(cells), evidence, strict=True)
+    ]
+    p_holm, p_new = iter(holm([p for p, _ in tests], m)), iter(holm([p for _, p in tests], m))
+    unit = "error ratio" if scales is None else "normalised score"
+    made = []
+    for (cells, left_out), evidence in zip(groups, weighed, strict=True):
+        claims = []
+        for (name, competes), one in zip(_methods(cells), evidence, strict=True):
+            p, new = next(p_holm), next(p_new)
+            bound = Verdict("upper bound", "not a competitor: shown for orientation, outside the family, no claim")
+            here = judge_these(one, p_holm=p, m=m, unit=unit, margin=margin, alpha=alpha) if competes else bound
+            there = judge_new(one, p_holm=new, m=m, unit=unit, margin=margin, alpha=alpha) if competes else bound
+            claims.append(AcrossClaim(name, competes, one, p, new, here, there))
+        made.append(_together(cells, left_out, unit, tuple(claims), m, alpha, seed))
+    return tuple(made)
+
+
+def _together(
+    cells: list[Cell],
+    left_out: list[str],
+    unit: str,
+    claims: tuple[AcrossClaim, ...],
+    m: int,
+    alpha: float,
+    seed: int,
+) -> Across:
+    names = [cell.dataset for cell in cells]
+    if not cells:
+        return Across("", "", (), tuple(left_out), unit, (), m, (), None, None, (), "No data set has a common unit.")
+    whole = [cells[0].reference, *(c.method for c in claims if c.competes and not c.evidence.gaps)]
+    scores = np.array([[_rank_score(cell, name) for name in whole] for cell in cells])
+    reasons = [too_few(len(cells))]
+    diagram, iqms = None, []
+    if not reasons[0]:
+        if np.isfinite(scores).all() and len(whole) > 1:
+            diagram = ranks(scores, alpha=alpha)
+        else:
+            reasons.append("No mean ranks: some seeds failed, or only the reference has a score on every data set.")
+        dense = [c for c in claims if c.competes and not c.evidence.gaps and not c.evidence.failed]
+        dense = [c for c in dense if len({len(part.effects) for part in c.evidence.parts}) == 1]
+        iqms = [(c.method, _iqm(c.evidence, alpha, seed)) for c in dense]
+        if len(dense) + 1 < len(whole):
+            reasons.append("No interquartile mean where seeds failed or their number differs between data sets.")
+    omnibus = iman_davenport(scores)
+    no_aggregate = " ".join(reason for reason in reasons if reason)
+    base, budget = cells[0].reference, cells[0].budget
+    return Across(
+        budget,
+        base,
+        tuple(names),
+        tuple(left_out),
+        unit,
+        claims,
+        m,
+        tuple(whole),
+        omnibus,
+        diagram,
+        tuple(iqms),
+        no_aggregate,
+    )
+
+
+def _iqm(evidence: Evidence, alpha: float, seed: int) -> Iqm:
+    pairs = np.array([[part.effects for part in evidence.parts]])
+    return interquartile_means(pairs, rng=np.random.default_rng(seed), alpha=alpha)[0]
+
+
+def _weigh(
+    method: str, cells: list[Cell], scales: Mapping[str, tuple[float, float]] | None, alpha: float, seed: int
+) -> Evidence:
+    claims = {cell.dataset: claim for cell in cells for claim in cell.claims if claim.method == method}
+    kept = [cell for cell in cells if cell.dataset in claims and claims[cell.dataset].comparison.n]
+    parts = tuple(_part(cell, claims[cell.dataset], scales) for cell in kept)
+    compared = [claims[cell.dataset].comparison for cell in kept]
+    wins, losses = sum(c.wins for c in compared), sum(c.losses for c in compared)
+    pairs, failed = sum(c.n for c in compared), sum(part.failed for part in parts)
+    gaps = tuple(cell.dataset for cell in cells if cell not in kept)
+    these = new = None
+    if parts and not gaps and all(part.effects for part in parts):
+        strata = [np.array(part.effects) for part in parts]
+        these = these_data_sets(strata, rng=np.random.default_rng(seed))
+        new = new_data_set(np.array([values.mean() for values in strata]), level=1 - alpha)
+    p = None if these is None else these.estimate.p
+    if failed and not gaps:
+        p = sign_test(wins, losses)
+    return Evidence(
+        parts=parts,
+        gaps=gaps,
+        these=these,
+        new=new,
+        superiority=Share(wins + (pairs - wins - losses) / 2, pairs, alpha),
+        test="sign test, failures as losses" if failed else "stratified t",
+        p=p,
+        leave_one_out=leave_one_out(np.array([part.effect for part in parts])) if new is not None else None,
+    )
+
+
+def _part(cell: Cell, claim: Claim, scales: Mapping[str, tuple[float, float]] | None) -> Part:
+    c = claim.comparison
+    if c.failed:
+        lean = (c.superiority.value or 0.0) - 0.5
+    else:
+        lean = 0.0 if c.effect is None or abs(c.effect) < (cell.margin or 0.0) else c.effect
+    outcome = "win" if lean > 0 else "loss" if lean < 0 else "tie"
+    mine, base = (_by_seed(cell, name) for name in (claim.method, cell.reference))
+    a, b = (np.array([side[seed] for seed in c.seeds]) for side in (mine, base))
+    if scales is None:
+        errors = _error(cell, a), _error(cell, b)
+        spotless = any((one <= 0).any() for one in errors)  # only an upper bound may be here
+        effects = np.empty(0) if spotless else log_error_ratio(*errors)
+    else:
+        floor, ceiling = scales[cell.dataset]
+        effects = normalised(a, floor=floor, ceiling=ceiling) - normalised(b, floor=floor, ceiling=ceiling)
+    return Part(cell.dataset, tuple(effects.tolist()), c.failed, outcome)
+
+
+def _in_unit(cells: list[Cell], scales: Mapping[str, tuple[float, float]] | None) -> tuple[list[Cell], list[str]]:
+    if scales is not None:
+        return cells, []
+    reasons = {cell.dataset: _no_ratio(cell) for cell in cells}
+    left_out = [f"{dataset}: {reason}" for dataset, reason in reasons.items() if reason]
+    return [cell for cell in cells if not reasons[cell.dataset]], left_out
+
+
+def _no_ratio(cell: Cell) -> str:
+    if cell.metric.higher_is_better and not cell.metric.bounded:
+        return f"{cell.metric.name} has no best value, so there is no error; declare scales"
+    for entry in cell.entries:
+        if entry.competes and (_error(cell, np.array(entry.summary.values)) <= 0).any():
+            return f"{entry.method} made no error at all, and a ratio needs some; declare scales"
+    return ""
+
+
+def _error(cell: Cell, values: FloatArray) -> FloatArray:
+    return 1 - values if cell.metric.higher_is_better else values
+
+
+def _by_seed(cell: Cell, method: str) -> dict[int, float]:
+    summary = cell.entry(method).summary
+    return dict(zip(summary.seeds, summary.values, strict=True))
+
+
+def _rank_score(cell: Cell, method: str) -> float:
+    summary = cell.entry(method).summary
+    if summary.failures.k or summary.mean is None:
+        return float("nan")
+    return summary.mean if cell.metric.higher_is_better else -summary.mean
+
+
+def _methods(cells: list[Cell]) -> list[tuple[str, bool]]:
+    entries = (entry for cell in cells for entry in cell.entries if entry.method != cell.reference)
+    return list({entry.method: entry.competes for entry in entries}.items())
+
+
+def _primary(found: Sequence[Cell], primary: Mapping[str, str]) -> list[Cell]:
+    metrics: dict[str, list[str]] = {}
+    for cell in found:
+        metrics.setdefault(cell.dataset, []).append(cell.metric.name)
+    for dataset, names in metrics.items():
+        several = sorted(set(names))
+        if primary.get(dataset, several[0]) not in several or (len(several) > 1 and dataset not in primary):
+            raise TableError(
+                f"found the metrics {', '.join(several)} for {dataset}, expected one to stand for it over data sets. "
+                f"Name one of them as primary, for example {dataset}: {several[0]}."
+            )
+    return [cell for cell in found if primary.get(cell.dataset, cell.metric.name) == cell.metric.name]
