@@ -125,10 +125,11 @@ def _together(
     alpha: float,
     seed: int,
 ) -> Across:
-    names = [cell.dataset for cell in cells]
     if not cells:
         return Across("", "", (), tuple(left_out), unit, (), m, (), None, None, (), "No data set has a common unit.")
-    whole = [cells[0].reference, *(c.method for c in claims if c.competes and not c.evidence.gaps)]
+    base, budget = cells[0].reference, cells[0].budget
+    whole = [c.method for c in claims if c.competes and not c.evidence.gaps]
+    whole = [base, *whole] if whole else []  # no pairs anywhere, nobody to rank
     scores = np.array([[_rank_score(cell, name) for name in whole] for cell in cells])
     reasons = [too_few(len(cells))]
     diagram, iqms = None, []
@@ -144,11 +145,10 @@ def _together(
             reasons.append("No interquartile mean where seeds failed or their number differs between data sets.")
     omnibus = iman_davenport(scores)
     no_aggregate = " ".join(reason for reason in reasons if reason)
-    base, budget = cells[0].reference, cells[0].budget
     return Across(
         budget,
         base,
-        tuple(names),
+        tuple(cell.dataset for cell in cells),
         tuple(left_out),
         unit,
         claims,

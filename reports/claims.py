@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -157,6 +158,7 @@ def cells(
         if not (np.isfinite(limit) and limit > 0):
             raise TableError(f"found margin {limit} for {name}, expected a positive number in the metric's unit.")
     m = family_size(table, reference)
+    table = _lean(table)
     drafts = [
         (str(dataset), str(budget), metric, group[group["metric"].isna() | (group["metric"] == metric.name)])
         for (dataset, budget), group in table.groupby(["dataset", "budget"], sort=True)
@@ -254,28 +256,39 @@ def _methods(rows: pd.DataFrame, reference: str, places: Mapping[str, int]) -> l
     return sorted(groups, key=place)
 
 
+def _lean(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that claims are made of, as plain numpy; a failed trial becomes an outcome or is lost."""
+    failed = (table["status"] == "failed").to_numpy(dtype=bool)
+    outcome = table["error_class"].isin(OUTCOMES).to_numpy(dtype=bool, na_value=False)
+    status = table["status"].to_numpy(dtype=object)
+    status[failed & ~outcome] = "lost"
+    names = ("method", "dataset", "budget", "metric", "unit", "higher_is_better", "n_test")
+    columns: dict[str, Any] = {name: table[name].to_numpy(dtype=object, na_value=np.nan) for name in names}
+    columns |= {"status": status, "seed": table["seed"].to_numpy(dtype=np.int64)}
+    columns |= {"competes": table["competes"].to_numpy(dtype=bool)}
+    columns |= {name: table[name].to_numpy(dtype=float, na_value=np.nan) for name in ("value", *COSTS)}
+    return pd.DataFrame(columns)
+
+
 def _outcomes(group: pd.DataFrame) -> Outcomes:
-    failed = (group["status"] == "failed") & group["error_class"].isin(OUTCOMES).fillna(False).astype(bool)
-    kept = group[(group["status"] == "done") | failed]
-    return Outcomes(
-        seeds=kept["seed"].to_numpy(dtype=np.int64),
-        values=kept["value"].to_numpy(dtype=float, na_value=np.nan),
-        failed=(kept["status"] == "failed").to_numpy(dtype=bool),
-    )
+    status = group["status"].to_numpy()
+    failed = status == "failed"
+    kept = (status == "done") | failed
+    return Outcomes(group["seed"].to_numpy()[kept], group["value"].to_numpy()[kept], failed[kept])
 
 
 def _entry(name: str, group: pd.DataFrame, alpha: float) -> Entry:
-    lost = (group["status"] == "failed") & ~group["error_class"].isin(OUTCOMES).fillna(False).astype(bool)
+    status = group["status"].to_numpy()
     return Entry(
         method=name,
         competes=bool(group["competes"].iloc[0]),
         summary=summarise(_outcomes(group), alpha=alpha),
         cost=_cost(group, alpha),
         planned=len(group),
-        lost=int(lost.sum()),
-        missing=int((group["status"] == "missing").sum()),
-        skipped=int((group["status"] == "skipped").sum()),
-        stopped=int((group["status"] == "stopped").sum()),
+        lost=int((status == "lost").sum()),
+        missing=int((status == "missing").sum()),
+        skipped=int((status == "skipped").sum()),
+        stopped=int((status == "stopped").sum()),
     )
 
 
@@ -305,7 +318,7 @@ def _n_test(rows: pd.DataFrame) -> int | None:
 
 
 def _finite(column: "pd.Series") -> FloatArray:
-    values: FloatArray = column.to_numpy(dtype=float, na_value=np.nan)
+    values: FloatArray = column.to_numpy()
     return values[np.isfinite(values)]
 
 

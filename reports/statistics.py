@@ -6,7 +6,8 @@ comes first because it alone keeps its 95% with three to five seeds; the bootstr
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -145,24 +146,18 @@ class Comparison:
 
 def clopper_pearson(k: float, n: int, level: float = 0.95) -> Interval:
     """Exact interval of a share; k is rounded outwards at both ends if ties made it a half."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     tail, low, high = (1 - level) / 2, int(np.floor(k)), int(np.ceil(k))
     return Interval(
-        0.0 if low == 0 else float(beta.ppf(tail, low, n - low + 1)),
-        1.0 if high == n else float(beta.isf(tail, high + 1, n - high)),
+        0.0 if low == 0 else float(betaincinv(low, n - low + 1, tail)),
+        1.0 if high == n else 1 - float(betaincinv(n - high, high + 1, tail)),
     )
 
 
 def t_interval(values: FloatArray, level: float = 0.95) -> Interval | None:
     """Student's interval of a mean; None below three values."""
-    from scipy.stats import t
-
-    n = len(values)
-    if n < 3:
-        return None
-    half = float(t.isf((1 - level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return Interval(float(values.mean()) - half, float(values.mean()) + half)
+    return _t_interval(float(values.mean()), float(values.std(ddof=1)), len(values), level) if len(values) > 2 else None
 
 
 def summarise(outcomes: Outcomes, *, alpha: float = ALPHA) -> Summary:
@@ -203,19 +198,26 @@ def compare(
     losses = int((differences < 0).sum() + (failed & ~failed_reference).sum())
     ties = len(seeds) - wins - losses
     n = len(differences)
-    varies = n >= 2 and bool(np.ptp(differences) > 0)
+    mean = float(differences.mean()) if n else None
+    spread = None if n < 2 else 0.0 if differences.min() == differences.max() else float(differences.std(ddof=1))
+    p_t = interval = narrower = None
     notes: tuple[str, ...] = ()
-    if n >= 3 and not varies and differences[0] != 0:
+    if n >= 3 and mean is not None and spread:
+        p_t = _paired_t(mean, spread, n)
+        interval, narrower = (_t_interval(mean, spread, n, level) for level in (1 - alpha, 1 - 2 * alpha))
+    elif n >= 3 and mean == 0:
+        p_t = 1.0
+    elif n >= 3:
         notes = (f"all {n} differences are the same, so the t test has no spread to judge by",)
     return Comparison(
         n=len(seeds),
         seeds=tuple(seeds[both].tolist()),
         differences=tuple(differences.tolist()),
-        effect=float(differences.mean()) if n else None,
-        spread=(float(differences.std(ddof=1)) if varies else 0.0) if n >= 2 else None,
-        interval=t_interval(differences, level=1 - alpha) if varies else None,
-        equivalence_interval=t_interval(differences, level=1 - 2 * alpha) if varies else None,
-        p_t=_paired_t(differences, varies),
+        effect=mean,
+        spread=spread,
+        interval=interval,
+        equivalence_interval=narrower,
+        p_t=p_t,
         p_sign_flip=sign_flip(differences),
         p_sign_flip_floor=2 / 2**n if n >= 3 else None,
         p_wilcoxon=signed_rank(differences) if n >= 6 else None,
@@ -249,6 +251,7 @@ def sign_flip(differences: FloatArray) -> float | None:
     return min(1.0, float(above.sum() + below.sum()) / 2.0**n)
 
 
+@lru_cache(maxsize=4096)
 def sign_test(wins: int, losses: int) -> float:
     """Exact two-sided sign test; ties are left out."""
     from scipy.stats import binomtest
@@ -259,7 +262,7 @@ def sign_test(wins: int, losses: int) -> float:
 def signed_rank(differences: FloatArray) -> float | None:
     """Wilcoxon's two-sided signed rank test, zeros ranked and then dropped (Pratt); None below 3.
 
-    Exact up to 13 differences, above that as long as there are no ties and no zeros.
+    Exact up to 40 differences, with ties and zeros too: it is the sign-flip test of the signed ranks. Above, normal.
     """
     from scipy.stats import wilcoxon
 
@@ -267,7 +270,12 @@ def signed_rank(differences: FloatArray) -> float | None:
         return None
     if not differences.any():
         return 1.0
-    return float(wilcoxon(differences, zero_method="pratt", method="auto").pvalue)
+    if len(differences) > LARGEST_EXACT:
+        return float(wilcoxon(differences, zero_method="pratt", method="approx").pvalue)
+    sizes = np.abs(differences)
+    ranked = np.sort(sizes)
+    mean_ranks = (np.searchsorted(ranked, sizes, side="left") + np.searchsorted(ranked, sizes, side="right") + 1) / 2
+    return sign_flip(np.sign(differences) * mean_ranks)
 
 
 def holm(p_values: Sequence[float | None], m: int) -> list[float | None]:
@@ -296,14 +304,22 @@ def pareto(cost: FloatArray, score: FloatArray) -> npt.NDArray[np.bool_]:
     return finite & ~beaten
 
 
-def _paired_t(differences: FloatArray, varies: bool) -> float | None:
-    from scipy.stats import ttest_1samp
+def _t_interval(mean: float, spread: float, n: int, level: float) -> Interval:
+    half = _critical(level, n - 1) * spread / sqrt(n)
+    return Interval(mean - half, mean + half)
 
-    if len(differences) < 3:
-        return None
-    if varies:
-        return float(ttest_1samp(differences, 0.0).pvalue)  # ttest_rel is this test of the differences
-    return 1.0 if differences[0] == 0 else None
+
+def _paired_t(mean: float, spread: float, n: int) -> float:
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(n - 1, -abs(mean) * sqrt(n) / spread))
+
+
+@lru_cache(maxsize=4096)
+def _critical(level: float, df: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(-stdtrit(df, (1 - level) / 2))
 
 
 def _step(a: FloatArray, b: FloatArray, resolution: float | None) -> float:
@@ -325,9 +341,11 @@ def _signed_sums(values: FloatArray) -> FloatArray:
 
 
 def _correlation(a: FloatArray, b: FloatArray) -> float | None:
-    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+    if len(a) < 3 or a.min() == a.max() or b.min() == b.max():
         return None
-    return float(np.corrcoef(a, b)[0, 1])
+    x, y = a - a.mean(), b - b.mean()
+    scale = sqrt(x @ x) * sqrt(y @ y)
+    return float(x @ y / scale) if scale > 0 else None
 
 
 def _error_reduction(a: FloatArray, b: FloatArray, *, higher_is_better: bool, ceiling: float | None) -> float | None:

@@ -70,6 +70,7 @@ ENDINGS = {
     "infrastructure failure": ("failed", "WorkerLost"),
 }
 """What else the status of a row may be called when it is read, and what it then becomes: status and error class."""
+LARGEST = 1e100
 OUTCOMES = ("NonFiniteLoss", "OutOfMemoryError", "MemoryError")
 """Errors that are a result of the method under its budget, and lose its pairs. Any other error (a lost node, a full
 disk, a mistake in the code) says nothing of that kind: its pairs are left out, and the page says so."""
@@ -96,8 +97,8 @@ def check(table: pd.DataFrame) -> None:
     """Raise TableError, in one line, if the table breaks one of its rules.
 
     The rules: the columns are COLUMNS; identity is never empty; a key occurs once; the status is one of five; a done
-    row has a finite value and says its metric, unit and direction; a data set's metric has one unit and one direction;
-    a method competes everywhere or nowhere; no cost is negative.
+    row has a finite value (below 1e100, so that no square overflows) and says its metric, unit and direction; a data
+    set's metric has one unit and one direction; a method competes everywhere or nowhere; no cost is negative.
     """
     if tuple(table.columns) != NAMES:
         absent, extra = sorted(set(NAMES) - set(table.columns)), sorted(set(table.columns) - set(NAMES))
@@ -119,7 +120,8 @@ def check(table: pd.DataFrame) -> None:
         table, copies, "duplicate keys", expected="one row for each method, dataset, budget, seed and metric", show=KEY
     )
     done = table["status"] == "done"
-    finite = pd.Series(np.isfinite(table["value"].to_numpy(dtype=float, na_value=np.nan)), index=table.index)
+    values = table["value"].to_numpy(dtype=float, na_value=np.nan)
+    finite = pd.Series(np.abs(values) < LARGEST, index=table.index)
     _refuse(table, done & ~finite, "a done trial without a finite value", expected="a finite value or status failed")
     for name in ("metric", "unit", "higher_is_better"):
         _refuse(table, done & table[name].isna(), f"a done trial without {name}", expected=f"a {name}")

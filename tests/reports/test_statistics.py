@@ -18,6 +18,7 @@ from zoombench.reports.statistics import (
     holm,
     pareto,
     sign_flip,
+    signed_rank,
     summarise,
     t_interval,
 )
@@ -52,6 +53,8 @@ def test_the_paired_t_test_is_that_of_scipy():
     assert c.p_t == pytest.approx(expected.pvalue)
     assert (c.interval.low, c.interval.high) == pytest.approx((interval.low, interval.high))
     assert c.p_wilcoxon == pytest.approx(stats.wilcoxon(a, b, zero_method="pratt").pvalue)
+    many = rng.normal(0.2, 1, 50)
+    assert signed_rank(many) == pytest.approx(stats.wilcoxon(many, zero_method="pratt", method="approx").pvalue)
     assert c.correlation == pytest.approx(stats.pearsonr(a, b).statistic)
 
 
