@@ -1,7 +1,7 @@
 """From cells to claims over all data sets of a budget: one for new seeds on these, one for a new data set."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,13 +52,13 @@ class Across:
     claims: tuple[AcrossClaim, ...]
     m: int
     """Planned comparisons: competing methods other than the reference, times budgets."""
-    ranked: tuple[str, ...]
+    ranked: tuple[str, ...] = ()
     """Competing methods with an outcome on every data set, in the order of the ranks."""
-    omnibus: Omnibus | None
-    ranks: Ranks | None
-    iqms: tuple[tuple[str, Iqm], ...]
+    omnibus: Omnibus | None = None
+    ranks: Ranks | None = None
+    iqms: tuple[tuple[str, Iqm], ...] = ()
     """Interquartile mean of the pairs of each method with the reference, in the common unit."""
-    no_aggregate: str
+    no_aggregate: str = ""
     """Why interquartile means or ranks are absent; empty where both are there."""
 
 
@@ -91,74 +91,69 @@ def across(
     }
     m = max(len(rivals) * len(budgets), 1)
     alpha = chosen[0].alpha if chosen else ALPHA
-    groups = [_in_unit([cell for cell in chosen if cell.budget == budget], scales) for budget in budgets]
-    groups = [group for group in groups if len(group[0]) + len(group[1]) > 1]
-    weighed = [[_weigh(name, cells, scales, alpha, seed) for name, _ in _methods(cells)] for cells, _ in groups]
-    tests = [
-        (one.p, None if one.new is None or one.new.estimate is None or one.failed else one.new.estimate.p)
-        if competes
-        else (None, None)
-        for (cells, _), evidence in zip(groups, weighed, strict=True)
-        for (_, competes), one in zip(_methods(cells), evidence, strict=True)
-    ]
-    p_holm, p_new = iter(holm([p for p, _ in tests], m)), iter(holm([p for _, p in tests], m))
     unit = "error ratio" if scales is None else "normalised score"
-    made = []
-    for (cells, left_out), evidence in zip(groups, weighed, strict=True):
-        claims = []
-        for (name, competes), one in zip(_methods(cells), evidence, strict=True):
-            p, new = next(p_holm), next(p_new)
-            bound = Verdict("upper bound", "not a competitor: shown for orientation, outside the family, no claim")
-            here = judge_these(one, p_holm=p, m=m, unit=unit, margin=margin, alpha=alpha) if competes else bound
-            there = judge_new(one, p_holm=new, m=m, unit=unit, margin=margin, alpha=alpha) if competes else bound
-            claims.append(AcrossClaim(name, competes, one, p, new, here, there))
-        made.append(_together(cells, left_out, unit, tuple(claims), m, alpha, seed))
-    return tuple(made)
-
-
-def _together(
-    cells: list[Cell],
-    left_out: list[str],
-    unit: str,
-    claims: tuple[AcrossClaim, ...],
-    m: int,
-    alpha: float,
-    seed: int,
-) -> Across:
-    if not cells:
-        return Across("", "", (), tuple(left_out), unit, (), m, (), None, None, (), "No data set has a common unit.")
-    base, budget = cells[0].reference, cells[0].budget
-    whole = [c.method for c in claims if c.competes and not c.evidence.gaps]
-    whole = [base, *whole] if whole else []  # no pairs anywhere, nobody to rank
-    scores = np.array([[_rank_score(cell, name) for name in whole] for cell in cells])
-    reasons = [too_few(len(cells))]
-    diagram, iqms = None, []
-    if not reasons[0]:
-        if np.isfinite(scores).all() and len(whole) > 1:
-            diagram = ranks(scores, alpha=alpha)
-        else:
-            reasons.append("No mean ranks: some seeds failed, or only the reference has a score on every data set.")
-        dense = [c for c in claims if c.competes and not c.evidence.gaps and not c.evidence.failed]
-        dense = [c for c in dense if len({len(part.effects) for part in c.evidence.parts}) == 1]
-        iqms = [(c.method, _iqm(c.evidence, alpha, seed)) for c in dense]
-        if len(dense) + 1 < len(whole):
-            reasons.append("No interquartile mean where seeds failed or their number differs between data sets.")
-    omnibus = iman_davenport(scores)
-    no_aggregate = " ".join(reason for reason in reasons if reason)
-    return Across(
-        budget,
-        base,
-        tuple(cell.dataset for cell in cells),
-        tuple(left_out),
-        unit,
-        claims,
-        m,
-        tuple(whole),
-        omnibus,
-        diagram,
-        tuple(iqms),
-        no_aggregate,
+    base = chosen[0].reference if chosen else ""
+    groups = [(budget, *_in_unit([cell for cell in chosen if cell.budget == budget], scales)) for budget in budgets]
+    groups = [(budget, cells, left_out) for budget, cells, left_out in groups if len(cells) + len(left_out) > 1]
+    weighed = [
+        (budget, method, competes, _weigh(method, cells, scales, alpha, seed))
+        for budget, cells, _ in groups
+        for method, competes in (_methods(cells) if len(cells) > 1 else ())
+    ]
+    p_these = holm([one.p if competes else None for *_, competes, one in weighed], m)
+    p_new = holm([_p_new(one) if competes else None for *_, competes, one in weighed], m)
+    claims: dict[str, list[AcrossClaim]] = {budget: [] for budget in budgets}
+    for (budget, method, competes, one), p, new in zip(weighed, p_these, p_new, strict=True):
+        here = there = Verdict("upper bound", "not a competitor: shown for orientation, outside the family, no claim")
+        if competes:
+            here = judge_these(one, p_holm=p, m=m, unit=unit, margin=margin, alpha=alpha)
+            there = judge_new(one, p_holm=new, m=m, unit=unit, margin=margin, alpha=alpha)
+        claims[budget].append(AcrossClaim(method, competes, one, p, new, here, there))
+    return tuple(
+        _together(
+            Across(
+                budget=budget,
+                reference=base,
+                datasets=tuple(cell.dataset for cell in cells),
+                left_out=tuple(left_out),
+                unit=unit,
+                claims=tuple(claims[budget]),
+                m=m,
+            ),
+            cells,
+            alpha,
+            seed,
+        )
+        for budget, cells, left_out in groups
     )
+
+
+def _together(made: Across, cells: list[Cell], alpha: float, seed: int) -> Across:
+    """Add ranks and aggregates where there are enough data sets for them."""
+    if len(cells) < 2:
+        return replace(made, no_aggregate="Fewer than two data sets have a value in the common unit.")
+    rivals = [claim for claim in made.claims if claim.competes and not claim.evidence.gaps]
+    ranked = (made.reference, *(claim.method for claim in rivals)) if rivals else ()
+    scores = np.array([[_rank_score(cell, name) for name in ranked] for cell in cells])
+    made = replace(made, ranked=ranked, omnibus=iman_davenport(scores), no_aggregate=too_few(len(cells)))
+    if made.no_aggregate:
+        return made
+    reasons = []
+    if np.isfinite(scores).all() and rivals:
+        made = replace(made, ranks=ranks(scores, alpha=alpha))
+    else:
+        reasons.append("No mean ranks: some seeds failed, or no method has a score on every data set.")
+    dense = [
+        one for one in rivals if not one.evidence.failed and len({len(p.effects) for p in one.evidence.parts}) == 1
+    ]
+    if len(dense) < len(rivals):
+        reasons.append("No interquartile mean where seeds failed or their number differs between data sets.")
+    iqms = tuple((claim.method, _iqm(claim.evidence, alpha, seed)) for claim in dense)
+    return replace(made, iqms=iqms, no_aggregate=" ".join(reasons))
+
+
+def _p_new(one: Evidence) -> float | None:
+    return None if one.new is None or one.new.estimate is None or one.failed else one.new.estimate.p
 
 
 def _iqm(evidence: Evidence, alpha: float, seed: int) -> Iqm:
@@ -175,7 +170,7 @@ def _weigh(
     compared = [claims[cell.dataset].comparison for cell in kept]
     wins, losses = sum(c.wins for c in compared), sum(c.losses for c in compared)
     pairs, failed = sum(c.n for c in compared), sum(part.failed for part in parts)
-    gaps = tuple(cell.dataset for cell in cells if cell not in kept)
+    gaps = tuple(sorted({cell.dataset for cell in cells} - {cell.dataset for cell in kept}))
     these = new = None
     if parts and not gaps and all(part.effects for part in parts):
         strata = [np.array(part.effects) for part in parts]

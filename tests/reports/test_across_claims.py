@@ -208,6 +208,15 @@ def test_an_upper_bound_without_any_error_takes_no_data_set_away(made):
     assert len(found.datasets) == 4
 
 
+def test_without_two_data_sets_in_the_common_unit_nothing_is_claimed(made):
+    rows = suite(made, {"old": 1.0, "new": 0.9}, data_sets=2, budget="tiny")
+    rows = [r | {"value": 1.0} if r["dataset"] == "d0" else r for r in rows]
+    (found,) = together(rows)
+    assert (found.budget, found.datasets, found.claims, found.omnibus) == ("tiny", ("d1",), (), None)
+    assert found.no_aggregate == "Fewer than two data sets have a value in the common unit."
+    assert len(found.left_out) == 1
+
+
 def test_one_data_set_is_no_comparison_over_data_sets(made):
     assert together(suite(made, {"old": 1.0, "new": 0.9}, data_sets=1)) == ()
     assert across(()) == ()
