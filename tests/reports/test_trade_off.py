@@ -146,6 +146,9 @@ def test_a_dip_in_the_curve_costs_nothing():
     costs, scores = np.array([1.0, 2.0, 4.0]), np.array([[0.5] * 3, [0.4] * 3, [0.9] * 3])
     found = speed_up(costs, scores, target_cost=4.0, target_scores=np.full(3, 0.5), rng=rng())
     assert (found.ratio, found.at_least) == (4.0, True)
+    dip_at_the_end = np.array([[0.5] * 3, [0.9] * 3, [0.6] * 3])
+    found = speed_up(costs, dip_at_the_end, target_cost=4.0, target_scores=np.full(3, 0.7), rng=rng())
+    assert found.ratio == pytest.approx(4 / np.sqrt(2))
 
 
 def test_the_same_rng_gives_the_same_interval_and_another_does_not():
