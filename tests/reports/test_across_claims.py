@@ -6,7 +6,10 @@ from scipy import stats
 
 from zoombench.harness.errors import TableError
 from zoombench.reports.across_claims import across
+from zoombench.reports.across_wording import _seeds
 from zoombench.reports.claims import cells
+from zoombench.reports.estimates import Estimate
+from zoombench.reports.power import power_of
 from zoombench.reports.table import from_rows
 
 METRICS = (("accuracy", "fraction", True), ("error", "cm", False))
@@ -90,6 +93,15 @@ def test_the_seeds_that_are_said_to_be_needed_do_find_the_effect(made):
     t = draw.mean(axis=(1, 2)) / (np.sqrt(v.sum(axis=1)) / 4)
     p = 2 * stats.t.sf(np.abs(t), v.sum(axis=1) ** 2 / (v**2 / (needed - 1)).sum(axis=1))
     assert np.mean(p < 0.05) == pytest.approx(0.8, abs=0.08)
+
+
+def test_few_seeds_needed_are_counted_with_their_own_degrees_of_freedom():
+    # Two data sets of equal spread: 2 (S - 1) degrees of freedom with S seeds each.
+    spread, effect, alpha = 1.0, 1.3, 0.01
+    enough = next(
+        s for s in range(4, 50) if power_of(effect / spread * np.sqrt(2 * s / (2 * s - 1)), 2 * s - 1, alpha) >= 0.8
+    )
+    assert _seeds(Estimate(effect, spread / np.sqrt(2 * 3), 4), 3, alpha) == enough == 6
 
 
 @pytest.mark.parametrize(("factor", "margin", "word"), [(0.97, 0.1, "too small to matter"), (1.0, 0.1, "equivalent")])

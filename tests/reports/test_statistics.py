@@ -159,7 +159,7 @@ def test_other_units_scale_the_effect_and_leave_every_p(rows, factor):
     a, b = (np.array(side, dtype=float) for side in zip(*rows, strict=True))
     one = compare(outcomes(a), outcomes(b), higher_is_better=True)
     two = compare(outcomes(factor * a), outcomes(factor * b), higher_is_better=True)
-    assert two.effect == pytest.approx(factor * one.effect)
+    assert two.effect == pytest.approx(factor * one.effect, abs=1e-9 * factor)
     for name in ("p_t", "p_sign_flip", "p_wilcoxon", "wins", "ties"):
         assert getattr(two, name) == pytest.approx(getattr(one, name))
 

@@ -61,6 +61,13 @@ def test_holm_counts_the_planned_family(made):
     assert claim.p_holm == pytest.approx(2 * claim.trade_off.p)
 
 
+def test_a_measured_cost_that_never_varies_is_no_evidence_where_a_counted_one_is(made):
+    rows = rows_of(made, {"old": BASE, "new": shifted(0.05)}, {"old": 1.0, "new": 0.5})
+    rows = [{**r, "latency_ms_p50": 1.0 if r["method"] == "old" else 0.5} for r in rows]
+    assert only(rows, "latency_ms_p50").claims[0].verdict.word == "undecided"
+    assert only(rows, "gflops").claims[0].verdict.word == "better and cheaper"
+
+
 def test_failures_absent_costs_and_few_pairs_leave_it_undecided(made):
     scores, costs = {"old": BASE, "new": shifted(0.05)}, {"old": 1.0, "new": 0.5}
     rows = rows_of(made, scores, costs)
