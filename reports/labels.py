@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
-DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
+_WAYS = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)])
 
 
 def spread(positions: Sequence[float], gap: float, *, low: float = -np.inf, high: float = np.inf) -> list[float]:
@@ -50,32 +51,29 @@ def label_points(
 
     Tries eight directions, then further away with a line to the point; falls back on the place that covers least.
     """
-    from matplotlib.transforms import Bbox
-
     renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]  # Agg has one
     frame = axes.get_window_extent(renderer)
     pixels = axes.transData.transform(np.asarray(points, dtype=float)) if len(points) else np.empty((0, 2))
-    taken = [*obstacles, *(Bbox.from_extents(x - 6, y - 6, x + 6, y + 6) for x, y in pixels)]
+    taken = [box.extents for box in obstacles] + [np.array([x - 6, y - 6, x + 6, y + 6]) for x, y in pixels]
     notes = []
     for place in sorted(range(len(points)), key=lambda i: (-pixels[i][1], pixels[i][0])):
         note = axes.annotate(
             texts[place], points[place], xytext=(0, 0), textcoords="offset pixels", fontsize=9, color=ink, zorder=6
         )
         size = note.get_window_extent(renderer)
-        best, least = (0.0, 0.0), np.inf
+        least = np.inf
         for distance in (9, 20, 34, 50, 70, 95):
-            for dx, dy in DIRECTIONS:
-                x = dx * distance - (size.width / 2 if dx == 0 else 0 if dx > 0 else size.width)
-                y = dy * distance - (size.height / 2 if dy == 0 else 0 if dy > 0 else size.height)
-                left, bottom = pixels[place][0] + x, pixels[place][1] + y
-                box = Bbox.from_bounds(left - 2, bottom - 1, size.width + 4, size.height + 2)
-                covered = sum(_overlap(box, other) for other in taken) + 10 * _outside(box, frame)
-                if covered < least - 1e-6:
-                    best, least, chosen, far = (x, y), covered, box, distance
+            xy = distance * _WAYS + np.array([size.width, size.height]) * (_WAYS - 1) / 2
+            corner = pixels[place] + xy - (2, 1)
+            boxes = np.hstack([corner, corner + np.array([size.width + 4, size.height + 2])])
+            covered = _overlaps(boxes, np.array(taken)).sum(axis=1) + 10 * _outside(boxes, np.array(frame.extents))
+            chosen = int(np.argmax(covered < covered.min() + 1e-6))  # the first of equals
+            if covered[chosen] < least - 1e-6:
+                best, least, box, far = tuple(xy[chosen].tolist()), float(covered[chosen]), boxes[chosen], distance
             if least <= 1e-6:
                 break
         note.set_position(best)
-        taken.append(chosen)
+        taken.append(box)
         if far > 9:
             axes.annotate(
                 "",
@@ -88,11 +86,14 @@ def label_points(
     return notes
 
 
-def _overlap(a: "Bbox", b: "Bbox") -> float:
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return float(max(width, 0.0) * max(height, 0.0))
+def _overlaps(boxes: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Area that each box shares with each other one; a box is x0, y0, x1, y1."""
+    low, high = np.maximum(boxes[:, None, :2], others[:, :2]), np.minimum(boxes[:, None, 2:], others[:, 2:])
+    areas: npt.NDArray[np.float64] = np.maximum(high - low, 0.0).prod(axis=2)
+    return areas
 
 
-def _outside(box: "Bbox", frame: "Bbox") -> float:
-    return float(box.width * box.height - _overlap(box, frame))
+def _outside(boxes: npt.NDArray[np.float64], frame: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Area of each box beyond the frame."""
+    whole: npt.NDArray[np.float64] = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return whole - _overlaps(boxes, frame[None])[:, 0]
