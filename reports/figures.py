@@ -1,21 +1,21 @@
-"""Cells in, inline SVG out: scores, paired differences, accuracy versus compute, learning curves.
+"""Cells in, inline SVG out: scores, paired differences, accuracy versus compute.
 
-Every figure shows the raw seeds beside estimate and 95% interval, labels its marks directly, and never tells methods
+Every figure shows the raw seeds beside estimate and interval, labels its marks directly, and never tells methods
 apart by colour alone.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from .claims import Cell, Entry
-from .labels import label_points, spread
+from .labels import label_points
+from .statistics import FloatArray, pareto
 from .svg import INK, new_figure, style, to_svg
-from .wording import p_value
+from .wording import level, p_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +23,36 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 """The Okabe-Ito colours with a contrast of 3 or more on white and on the dark page; the rest fail on white."""
 GREY = "#808080"
+MOST_DOTS = 200
+"""Seeds drawn of one method, evenly chosen; more dots only cover each other and make the page large."""
 MARKERS = "osv^PXd<>*"
-COST_AXES = (("gflops", "GFLOPs of one image, forward"), ("latency_ms_p50", "latency of one image in ms, median"))
+
+
+@dataclass(frozen=True)
+class CostAxis:
+    """One way to say what a method costs: an attribute of `claims.Cost`, its name in a sentence and on an axis."""
+
+    key: str
+    name: str
+    label: str
+    per_trial: bool = False
+    """Whether the attribute is a sum over trials, to be divided by how many were measured."""
+
+    def of(self, entry: Entry) -> float | None:
+        """What one image, one training step or one trial of this method costs; None where it was not measured."""
+        cost: float | None = getattr(entry.cost, self.key)
+        if self.per_trial and cost is not None:
+            return cost / entry.cost.n if entry.cost.n else None
+        return cost
+
+
+COST_AXES = (
+    CostAxis("gflops", "GFLOPs", "GFLOPs of one image, forward"),
+    CostAxis("latency_ms_p50", "latency", "latency of one image in ms, median, batch 1"),
+    CostAxis("peak_memory_mib", "memory", "peak memory of a training step in MiB"),
+    CostAxis("gpu_hours", "GPU-hours", "GPU-hours to train one trial", per_trial=True),
+    CostAxis("train_seconds", "training time", "seconds to train one trial", per_trial=True),
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +62,18 @@ class Look:
     colour: str
     marker: str
     hollow: bool
+    place: int
+    """Number of the method on the page, by which its marks are found again."""
+
+    @property
+    def gid(self) -> str:
+        """Id of every mark of the method in a figure; `to_svg` makes it the attribute data-m."""
+        return f"method-{self.place}"
+
+    @property
+    def ink(self) -> dict[str, Any]:
+        """Colour and id of a line or marker, as matplotlib takes them."""
+        return {"color": self.colour, "gid": self.gid}
 
     @property
     def face(self) -> str:
@@ -42,25 +82,28 @@ class Look:
 
 
 def looks(cells: Sequence[Cell]) -> dict[str, Look]:
-    """A colour and a marker for every method: ink for the reference, grey and hollow for upper bounds."""
+    """A colour and a marker for every method, in the order of the cells' entries.
+
+    Ink for the reference, grey and hollow for upper bounds; after four coloured methods the rest are grey and told
+    apart by marker and label.
+    """
     found: dict[str, Look] = {}
     coloured = 0
     entries = {entry.method: (entry.competes, cell.reference) for cell in cells for entry in cell.entries}
-    for name in sorted(entries):
-        competes, reference = entries[name]
+    for place, (name, (competes, reference)) in enumerate(entries.items()):
         if name == reference:
-            found[name] = Look(INK, "D", hollow=False)
+            found[name] = Look(INK, "D", hollow=False, place=place)
         elif not competes:
-            found[name] = Look(GREY, "o", hollow=True)
+            found[name] = Look(GREY, "o", hollow=True, place=place)
         else:
             colour = COLOURS[coloured] if coloured < len(COLOURS) else GREY
-            found[name] = Look(colour, MARKERS[coloured % len(MARKERS)], hollow=False)
+            found[name] = Look(colour, MARKERS[coloured % len(MARKERS)], hollow=False, place=place)
             coloured += 1
     return found
 
 
 def scores(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None:
-    """Score of each method: a dot a seed, the mean, its 95% t interval. None if nothing finished."""
+    """Score of each method: a dot a seed, the mean, its t interval. None if nothing finished."""
     entries = cell.entries
     if not any(entry.summary.n for entry in entries):
         return None
@@ -70,24 +113,20 @@ def scores(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
         for row, entry in enumerate(entries):
             look, s = styles[entry.method], entry.summary
             scale = cell.metric.scale
-            axes.plot(scale * np.array(s.values), [row + 0.16] * s.n, "o", color=look.colour, alpha=0.75, ms=4, mew=0)
-            for place in range(int(s.failures.k)):  # a failed seed has no score: a cross at the edge
-                axes.plot(
-                    0.015 + 0.025 * place,
-                    row + 0.16,
-                    "x",
-                    color=look.colour,
-                    ms=5,
-                    transform=axes.get_yaxis_transform(),
-                )
+            dots = scale * _thinned(s.values)
+            axes.plot(dots, [row + 0.16] * len(dots), "o", alpha=0.75, ms=4, mew=0, **look.ink)
+            for place in range(min(int(s.failures.k), 10)):  # a failed seed has no score: a cross at the edge
+                x = 0.015 + 0.025 * place
+                axes.plot(x, row + 0.16, "x", ms=5, transform=axes.get_yaxis_transform(), **look.ink)
             if s.mean is None:
                 continue
             if s.interval is not None:
-                axes.plot([scale * s.interval.low, scale * s.interval.high], [row - 0.1] * 2, color=look.colour, lw=1.8)
+                axes.plot([scale * s.interval.low, scale * s.interval.high], [row - 0.1] * 2, lw=1.8, **look.ink)
             if s.n > 2:
-                axes.plot(scale * s.mean, row - 0.1, look.marker, color=look.colour, mfc=look.face, ms=7)
+                axes.plot(scale * s.mean, row - 0.1, look.marker, mfc=look.face, ms=7, **look.ink)
         for row, entry in enumerate(entries):
-            axes.text(1.02, row, _score_text(cell, entry), transform=axes.get_yaxis_transform(), va="center")
+            gid = styles[entry.method].gid
+            axes.text(1.02, row, _score_text(cell, entry), transform=axes.get_yaxis_transform(), va="center", gid=gid)
         _rows(axes, [_name(entry) for entry in entries])
         axes.set_xlabel(cell.metric.axis)
         best = _best(cell)
@@ -95,7 +134,7 @@ def scores(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
             figure,
             prefix=prefix,
             title=f"{cell.metric.name} of each method on {cell.title}",
-            description=f"Best mean of a competing method: {best}. Dots are seeds, bars 95% t intervals over seeds.",
+            description=f"Best mean of a competing method: {best}. Bars are {level(cell.alpha)} t intervals.",
         )
 
 
@@ -113,12 +152,12 @@ def forest(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
         axes.axvline(0, color=INK, lw=1, alpha=0.7)
         for row, claim in enumerate(claims):
             c, look = claim.comparison, styles[claim.method]
-            dots = scale * np.array(c.differences)
-            axes.plot(dots, [row + 0.16] * c.complete, "o", color=look.colour, alpha=0.75, ms=4, mew=0)
+            dots = scale * _thinned(c.differences)
+            axes.plot(dots, [row + 0.16] * len(dots), "o", alpha=0.75, ms=4, mew=0, **look.ink)
             if c.interval is not None:
-                axes.plot([scale * c.interval.low, scale * c.interval.high], [row - 0.1] * 2, color=look.colour, lw=1.8)
+                axes.plot([scale * c.interval.low, scale * c.interval.high], [row - 0.1] * 2, lw=1.8, **look.ink)
             if c.effect is not None and c.complete > 2:
-                axes.plot(scale * c.effect, row - 0.1, look.marker, color=look.colour, mfc=look.face, ms=7)
+                axes.plot(scale * c.effect, row - 0.1, look.marker, mfc=look.face, ms=7, **look.ink)
             shown = c.effect if c.complete > 2 else None
             texts = (
                 f"{metric.difference(shown)} {metric.differences(c.interval)}" if shown is not None else "–",
@@ -126,15 +165,22 @@ def forest(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
                 f"{c.complete}" + (f" (+{c.failed} failed)" if c.failed else ""),
             )
             for x, text in zip((1.03, 1.80, 2.00), texts, strict=True):
-                axes.text(x, row, text, transform=axes.get_yaxis_transform(), va="center")
-        for x, text in zip((1.03, 1.80, 2.00), ("effect [95% t interval]", "Holm p", "pairs"), strict=True):
+                axes.text(x, row, text, transform=axes.get_yaxis_transform(), va="center", gid=look.gid)
+        for x, text in zip(
+            (1.03, 1.80, 2.00), (f"effect [{level(cell.alpha)} t interval]", "Holm p", "pairs"), strict=True
+        ):
             axes.text(x, -0.75, text, transform=axes.get_yaxis_transform(), va="center", weight="bold")
         _rows(axes, [_clip(claim.method) + ("" if claim.competes else " (bound)") for claim in claims])
         axes.set_xlabel(
             f"{metric.name}: difference from {_clip(cell.reference)} ({metric.difference_unit}, + is better)"
         )
         axes.margins(x=0.08)
-        decided = [f"{c.method} {c.verdict.word}" for c in claims if c.verdict.decided]
+        decided = [
+            f"{c.method} {c.verdict.word}"
+            + (f" by {metric.difference(abs(c.comparison.effect), signed=False)}" if c.comparison.effect else "")
+            for c in claims
+            if c.verdict.decided
+        ]
         return to_svg(
             figure,
             prefix=prefix,
@@ -143,79 +189,45 @@ def forest(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
         )
 
 
-def trade_off(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None:
-    """Score against cost on a log axis, with a stepped front of the competing methods. None if no cost is known."""
-    panels = [(axis, label) for axis, label in COST_AXES if _priced(cell, axis)]
-    if not panels:
+def trade_off(
+    cell: Cell, styles: Mapping[str, Look], axis: CostAxis, *, prefix: str, undecided: Collection[str] = ()
+) -> str | None:
+    """Score against one cost on a log axis, with a stepped front of the competing methods. None if no cost is known.
+
+    Methods that are undecided, which may or may not be on the front, are drawn hollow.
+    """
+    if not _priced(cell, axis):
         return None
     with style():
-        figure = new_figure(5.1 * len(panels) + 0.2, 4.2)
-        first: Axes | None = None
-        for place, (axis, label) in enumerate(panels):
-            axes = figure.add_subplot(1, len(panels), place + 1, sharey=first)
-            first = first or axes
-            _panel(axes, cell, styles, axis)
-            axes.set_xlabel(label)
-        assert first is not None
-        first.set_ylabel(cell.metric.axis)
-        figure.tight_layout()
-        for axes, (axis, _) in zip(figure.axes, panels, strict=True):
-            _labels(axes, cell, axis)
-        fronts = "; ".join(f"by {axis}: {', '.join(cell.front(axis)) or 'nobody'}" for axis, _ in panels)
+        figure = new_figure(5.0, 3.9)
+        axes = figure.add_axes((0.15, 0.15, 0.82, 0.81))
+        _panel(axes, cell, styles, axis, undecided)
+        axes.set_xlabel(axis.label)
+        axes.set_ylabel(cell.metric.axis)
+        _labels(axes, cell, axis)
+        best = front(cell, axis)
         return to_svg(
             figure,
             prefix=prefix,
-            title=f"{cell.metric.name} against compute on {cell.title}",
-            description=f"Competing methods on the front of means, {fronts}. Hollow marks do not compete.",
+            title=f"{cell.metric.name} against {axis.name} on {cell.title}",
+            description=(
+                f"On the front of the means, cheapest first: {', '.join(best)}." if best else "No method is on a front."
+            ),
         )
 
 
-def curves(frame: pd.DataFrame, cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None:
-    """Learning curves: the mean of each method, its seeds thin. None if the frame has nothing on this cell."""
-    rows = frame[(frame["dataset"] == cell.dataset) & (frame["budget"] == cell.budget)].dropna(subset=["value"])
-    rows = rows[np.isfinite(rows["value"].to_numpy(dtype=float)) & rows["method"].isin(list(styles))]
-    kinds = sorted(
-        {(str(metric), str(split)) for metric, split in zip(rows["metric"], rows["split"], strict=True)},
-        key=lambda kind: (kind[0] != cell.metric.name, kind),
-    )[:2]
-    if not kinds:
-        return None
-    import seaborn as sns
-    from matplotlib.ticker import MaxNLocator
-
-    with style():
-        figure = new_figure(5.4 * len(kinds) + 0.2, max(3.6, 1.1 + 0.19 * rows["method"].nunique()))
-        panels = []
-        for place, (metric, split) in enumerate(kinds):
-            axes = figure.add_subplot(1, len(kinds), place + 1)
-            part = rows[(rows["metric"] == metric) & (rows["split"] == split)].astype({"method": object})
-            scale = cell.metric.scale if metric == cell.metric.name else 1.0
-            part = part.assign(value=scale * part["value"].astype(float), epoch=part["epoch"].astype(int))
-            part = part.sort_values(["method", "seed", "epoch"])
-            palette = {name: styles[name].colour for name in part["method"].unique()}
-            draw = {"data": part, "x": "epoch", "y": "value", "hue": "method", "palette": palette, "ax": axes}
-            sns.lineplot(**draw, units="seed", estimator=None, lw=0.7, alpha=0.4, legend=False)
-            sns.lineplot(**draw, estimator="mean", errorbar=None, lw=2, legend=False)
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set_ylabel(cell.metric.axis if metric == cell.metric.name else metric)
-            axes.set_title(f"{split} {metric}")
-            panels.append((axes, part))
-        figure.tight_layout(
-            w_pad=16.5, rect=(0, 0, 1 - 1.75 / figure.get_figwidth(), 1)
-        )  # room for labels on the right
-        for axes, part in panels:
-            _curve_ends(axes, part, styles)
-        return to_svg(
-            figure,
-            prefix=prefix,
-            title=f"Learning curves on {cell.title}",
-            description="Thick lines are means over the seeds that reached the epoch, thin lines are seeds.",
-        )
+def front(cell: Cell, axis: CostAxis) -> tuple[str, ...]:
+    """Competing methods that no other competing method beats on cost and mean score, cheapest first."""
+    rivals = [entry for entry in cell.entries if entry.competes]
+    cost = np.array([np.nan if (c := axis.of(e)) is None else c for e in rivals], dtype=float)
+    sign = 1.0 if cell.metric.higher_is_better else -1.0
+    score = np.array([np.nan if e.summary.mean is None else sign * e.summary.mean for e in rivals], dtype=float)
+    chosen = np.flatnonzero(pareto(cost, score))
+    return tuple(rivals[i].method for i in sorted(chosen, key=lambda i: (cost[i], score[i], rivals[i].method)))
 
 
-def _panel(axes: "Axes", cell: Cell, styles: Mapping[str, Look], axis: str) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def _panel(axes: "Axes", cell: Cell, styles: Mapping[str, Look], axis: CostAxis, undecided: Collection[str]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     scale = cell.metric.scale
     axes.set_xscale("log")
@@ -223,25 +235,39 @@ def _panel(axes: "Axes", cell: Cell, styles: Mapping[str, Look], axis: str) -> N
         look, s = styles[entry.method], entry.summary
         mean = scale * (s.mean or 0.0)
         if s.interval is not None:
-            axes.plot([cost] * 2, [scale * s.interval.low, scale * s.interval.high], color=look.colour, lw=1.6)
-        spread_of = entry.cost.latency_interval if axis == "latency_ms_p50" else None
+            axes.plot([cost] * 2, [scale * s.interval.low, scale * s.interval.high], lw=1.6, **look.ink)
+        spread_of = entry.cost.latency_interval if axis.key == "latency_ms_p50" else None
         if spread_of is not None:
-            axes.plot([spread_of.low, spread_of.high], [mean] * 2, color=look.colour, lw=1.6)
-        axes.plot(cost, mean, look.marker, color=look.colour, mfc=look.face, ms=8, mew=1.6, zorder=4)
+            axes.plot([spread_of.low, spread_of.high], [mean] * 2, lw=1.6, **look.ink)
+        face = "none" if entry.method in undecided else look.face
+        axes.plot(cost, mean, look.marker, mfc=face, ms=8, mew=1.6, zorder=4, **look.ink)
     low, high = axes.get_xlim()
     middle, reach = np.sqrt(low * high), max(np.sqrt(high / low) * 1.25, 2.0)
     axes.set_xlim(middle / reach, middle * reach)
     axes.margins(y=0.18)
     x, y = _front(cell, axis, middle * reach)
     axes.step(x, y, where="post", color=INK, lw=1, alpha=0.55, ls=(0, (4, 2)), zorder=1)
-    subs = (1, 2, 5) if reach < 30 else (1,)
-    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_major_locator(FixedLocator(_ticks(middle / reach, middle * reach)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.18, color=INK, lw=0.6)
 
 
-def _labels(axes: "Axes", cell: Cell, axis: str) -> None:
+def _thinned(values: Sequence[float]) -> FloatArray:
+    return np.array(values, dtype=np.float64)[:: max(1, -(-len(values) // MOST_DOTS))]
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Two to six round numbers on a log axis."""
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for steps in ((1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0,)):
+        found = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+        if len(found) <= 6:
+            return found
+    return found[:: -(-len(found) // 6)]
+
+
+def _labels(axes: "Axes", cell: Cell, axis: CostAxis) -> None:
     from matplotlib.transforms import Bbox
 
     priced = _priced(cell, axis)
@@ -253,7 +279,7 @@ def _labels(axes: "Axes", cell: Cell, axis: str) -> None:
             ends = [(cost, scale * entry.summary.interval.low), (cost, scale * entry.summary.interval.high)]
             (x0, y0), (x1, y1) = axes.transData.transform(ends)
             bars.append(Bbox.from_extents(x0 - 2, min(y0, y1), x1 + 2, max(y0, y1)))
-        if axis == "latency_ms_p50" and entry.cost.latency_interval is not None:
+        if axis.key == "latency_ms_p50" and entry.cost.latency_interval is not None:
             width = entry.cost.latency_interval
             y = scale * (entry.summary.mean or 0.0)
             (x0, y0), (x1, y1) = axes.transData.transform([(width.low, y), (width.high, y)])
@@ -267,32 +293,17 @@ def _labels(axes: "Axes", cell: Cell, axis: str) -> None:
     label_points(axes, points, texts, obstacles=bars, ink=INK)
 
 
-def _front(cell: Cell, axis: str, edge: float) -> tuple[list[float], list[float]]:
-    points = [(getattr(cell.entry(name).cost, axis), cell.entry(name).summary.mean) for name in cell.front(axis)]
-    points = [(cost, cell.metric.scale * mean) for cost, mean in points if cost > 0 and mean is not None]
+def _front(cell: Cell, axis: CostAxis, edge: float) -> tuple[list[float], list[float]]:
+    members = [cell.entry(name) for name in front(cell, axis)]
+    costs = {entry.method: cost for entry, cost in _priced(cell, axis)}
+    points = [(costs[e.method], cell.metric.scale * (e.summary.mean or 0.0)) for e in members if e.method in costs]
     points += [(edge, points[-1][1])] if points else []
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _curve_ends(axes: "Axes", part: pd.DataFrame, styles: Mapping[str, Look]) -> None:
-    ends = []
-    for name, rows in part.groupby("method"):
-        last = rows["epoch"].max()
-        ends.append((str(name), float(last), float(rows.loc[rows["epoch"] == last, "value"].mean())))
-    low, high = axes.get_ylim()
-    gap = (high - low) * min(0.075, 1 / max(len(ends) - 1, 1))
-    edge = axes.get_xlim()[1]
-    for (name, x, y), height in zip(ends, spread([end[2] for end in ends], gap, low=low, high=high), strict=True):
-        axes.plot([x, edge], [y, height], color=styles[name].colour, lw=0.8, alpha=0.7, clip_on=False)
-        axes.plot(x, y, styles[name].marker, color=styles[name].colour, mfc=styles[name].face, ms=5)
-        axes.text(edge, height, " " + _clip(name, 22), va="center", color=INK)
-    axes.set_xlim(right=edge)
-    axes.set_ylim(low, high)
-
-
-def _priced(cell: Cell, axis: str) -> list[tuple[Entry, float]]:
-    costs = [(entry, getattr(entry.cost, axis)) for entry in cell.entries if entry.summary.mean is not None]
-    return [(entry, cost) for entry, cost in costs if cost is not None and cost > 0]
+def _priced(cell: Cell, axis: CostAxis) -> list[tuple[Entry, float]]:
+    costs = [(entry, axis.of(entry)) for entry in cell.entries if entry.summary.mean is not None]
+    return [(entry, cost) for entry, cost in costs if cost is not None and 0 < cost < np.inf]
 
 
 def _score_text(cell: Cell, entry: Entry) -> str:

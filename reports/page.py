@@ -1,17 +1,35 @@
 """Table in, one HTML file out: it opens from disk with no network, and the same input gives the same bytes."""
 
-from collections.abc import Mapping
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from . import figures
+from . import curves, downloads, figures
 from . import table as results
+from .beyond import Beyond, gather
+from .cautions import cautions
 from .claims import Cell, Claim, cells, family_size
+from .figures import CostAxis, Look
+from .pairwise import Matrix, matrices
 from .pictures import collect
-from .wording import SCOPE, p_value, plural, share
+from .published import beside
+from .statistics import ALPHA
+from .trade_off_claims import TradeOffClaim
+from .verdict import cost_ratio, sentences
+from .wording import SCOPE, level, p_value, plural, share
+
+LARGEST_PAGE = 4_700_000
+"""Bytes that the page may have; pictures get what the rest leaves."""
+LISTED = 200
+"""Unfinished trials that are listed of one cause."""
+TRACEBACKS = 10
+"""Tracebacks shown of one cause."""
 
 
 @dataclass(frozen=True)
@@ -19,18 +37,21 @@ class About:
     """Everything the page says that is not in the results table."""
 
     sweep: str
-    """Name of the sweep."""
+    """Name of the sweep, or of the sweeps."""
     reference: str
     """Label of the method that the others are compared with."""
     command: str
-    """How to run it again."""
+    """How to make it again."""
     resolved: str
-    """The sweep file with every default filled in, as YAML."""
+    """The sweep file with every default filled in, as YAML; empty for a table without a sweep."""
     versions: Mapping[str, str]
     """What wrote the page: python, torch, ray, …; what each trial ran on is in the table."""
     commit: str
+    """Commit of the code that ran the trials; empty where nobody knows."""
     looks: Mapping[str, Path] = field(default_factory=dict)
     """trial_id to a folder with N-image.png, N-saliency.png, N-grid.png, N-resampled.png; perhaps N.txt, a caption."""
+    predictions: Mapping[str, Path] = field(default_factory=dict)
+    """trial_id to a parquet file with columns example and score, by which pictures are chosen and captioned."""
     tracebacks: Mapping[str, str] = field(default_factory=dict)
     """trial_id to the traceback of a failed trial."""
     curves: pd.DataFrame | None = None
@@ -39,6 +60,19 @@ class About:
     """Metric to the difference, in its unit, below which two methods count as equal; declared before the runs."""
     notes: tuple[str, ...] = ()
     """Cautions that whoever ran the trials adds."""
+    alpha: float = ALPHA
+    """Error that the whole family of planned comparisons may make; intervals are at 1 - alpha."""
+    methods: Sequence[str] = ()
+    """The methods in the order to show them; others follow by name."""
+    places: Sequence[tuple[str, str]] = ()
+    """Data sets and budgets in the order to show them; others follow by name."""
+
+
+def claimed(table: pd.DataFrame, about: About) -> tuple[Cell, ...]:
+    """The cells of the table in the order of the sweep."""
+    found = cells(table, about.reference, about.margins, alpha=about.alpha, order=about.methods)
+    rank = {place: number for number, place in enumerate(about.places)}
+    return tuple(sorted(found, key=lambda cell: rank.get((cell.dataset, cell.budget), len(rank))))
 
 
 def render(table: pd.DataFrame, about: About) -> str:
@@ -49,32 +83,52 @@ def render(table: pd.DataFrame, about: About) -> str:
     table = results.ordered(table)
     if about.curves is not None and about.curves.empty:  # nothing has trained yet, and such a frame has no columns
         about = replace(about, curves=None)
-    found = cells(table, about.reference, about.margins)
-    shown, notes = collect(table, about.looks, about.reference)
+    found = claimed(table, about)
     environment = Environment(
         loader=PackageLoader(__package__ or "zoombench.reports", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=False,
     )
-    environment.filters |= {"p_value": p_value, "share": share, "number": _number}
-    return environment.get_template("report.html.j2").render(
+    environment.filters |= {"p_value": p_value, "share": share, "number": _number, "plural": plural}
+    script = environment.get_template("report.js").render()
+    done = int((table["status"] == "done").sum())
+    beyond = gather(table, found, about.predictions)
+    fill = partial(
+        environment.get_template("report.html.j2").render,
         about=about,
-        cells=_drawn(found, about),
+        cells=_drawn(found, table, about, beyond),
+        beyond=beyond,
+        speed_ups=[(axis, one, *pair) for axis, one in beyond.speed_ups for pair in one.methods],
+        across_rows=downloads.across,
+        share_rows=downloads.shares,
+        sentences=sentences(found) if done and found else (),
         verdicts=[_verdict(cell) for cell in found],
-        cautions=[*about.notes, *_cautions(table, found)],
-        done=int((table["status"] == "done").sum()),
+        cautions=[*about.notes, *cautions(table, found), *beyond.reasons],
+        done=done,
         planned=len(table),
         counts={status: int((table["status"] == status).sum()) for status in results.STATUSES},
-        shown=shown,
-        picture_notes=notes,
-        has_curves=about.curves is not None,
+        published=beside(found),
         not_done=_not_done(table, about),
+        methods=list(figures.looks(found)),
         m=family_size(table, about.reference) if len(table) else 0,
         devices=sorted(table["device"].dropna().unique()),
         scope=SCOPE,
+        level=level(about.alpha),
+        csv=downloads.link,
+        whole_table=downloads.whole_table(table),
+        data=downloads.for_script(found),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
+    page: str = fill(shown=(), picture_notes=())
+    if about.looks:
+        room = (LARGEST_PAGE - len(page.encode())) * 3 // 4  # base64 makes four bytes of three
+        shown, notes = collect(table, about.looks, found, predictions=about.predictions, room=max(room, 0))
+        page = fill(shown=shown, picture_notes=notes)
+    return page
 
 
 def write(table: pd.DataFrame, about: About, folder: Path) -> Path:
@@ -86,25 +140,84 @@ def write(table: pd.DataFrame, about: About, folder: Path) -> Path:
     return path
 
 
-def _drawn(found: tuple[Cell, ...], about: About) -> list[dict[str, Any]]:
+def _drawn(found: tuple[Cell, ...], table: pd.DataFrame, about: About, beyond: Beyond) -> list[dict[str, Any]]:
+    """What the template shows of each cell: its plots, and the rows of the CSV beside each."""
     styles = figures.looks(found)
     drawn = []
-    for place, cell in enumerate(found):
-        drawn.append(
-            {
-                "cell": cell,
-                "scores": figures.scores(cell, styles, prefix=f"scores{place}"),
-                "forest": figures.forest(cell, styles, prefix=f"forest{place}"),
-                "trade_off": figures.trade_off(cell, styles, prefix=f"cost{place}"),
-                "curves": None
-                if about.curves is None
-                else figures.curves(about.curves, cell, styles, prefix=f"curves{place}"),
-                "ends": _curve_ends(about.curves, cell),
-                "fronts": {axis: cell.front(axis) for axis, _ in figures.COST_AXES},
-                "ratios": {claim.method: cost_ratio(cell, claim.method) for claim in cell.claims},
-            }
-        )
+    for place, (cell, matrix) in enumerate(zip(found, matrices(found), strict=True)):
+        item: dict[str, Any] = {
+            "cell": cell,
+            "scores": figures.scores(cell, styles, prefix=f"scores{place}"),
+            "forest": figures.forest(cell, styles, prefix=f"forest{place}"),
+            "costs": _costs(cell, styles, place, beyond),
+            "trades": _trades(place, beyond),
+            "shares": [one for one in beyond.shares if (one.dataset, one.budget) == (cell.dataset, cell.budget)],
+            "fronts": _fronts(cell),
+            "matrix": _matrix(cell, matrix),
+            "learning": _learning(cell, table, about, styles, place),
+            "ratios": {claim.method: cost_ratio(cell, claim.method) for claim in cell.claims},
+            "rows": {"scores": downloads.scores(cell), "differences": downloads.differences(cell)}
+            | {"compute": downloads.compute(cell), "pairs": downloads.pairs(cell, matrix)},
+        }
+        drawn.append(item)
     return drawn
+
+
+def _trades(place: int, beyond: Beyond) -> list[tuple[CostAxis, TradeOffClaim, float | None]]:
+    """For every cost, each method's claim to be no worse and cheaper, and its chance to be on the front."""
+    return [
+        (axis, claim, beyond.p_on_front(axis.key, place).get(claim.method))
+        for axis in figures.COST_AXES
+        if axis.key in beyond.trade_offs
+        for claim in beyond.trade_offs[axis.key][place].claims
+    ]
+
+
+def _costs(cell: Cell, styles: Mapping[str, Look], place: int, beyond: Beyond) -> list[dict[str, Any]]:
+    plots: list[dict[str, Any]] = []
+    for axis in figures.COST_AXES:
+        open_ = beyond.undecided(axis.key, place)
+        plot = figures.trade_off(cell, styles, axis, prefix=f"{axis.key}{place}", undecided=open_)
+        plots += [{"axis": axis, "plot": plot}] if plot else []
+    timed = [shown["axis"].per_trial for shown in plots]
+    return plots[:-1] if sum(timed) > 1 else plots  # GPU-hours say what seconds would say again
+
+
+def _fronts(cell: Cell) -> dict[str, str]:
+    """By which costs a method is on the front."""
+    fronts = [(axis.name, figures.front(cell, axis)) for axis in figures.COST_AXES]
+    names = {
+        entry.method: ", ".join(name for name, members in fronts if entry.method in members) for entry in cell.entries
+    }
+    return {method: text for method, text in names.items() if text}
+
+
+def _matrix(cell: Cell, matrix: Matrix) -> list[tuple[str, list[dict[str, Any] | None]]]:
+    """Rows of the matrix; each cell with how strongly it is coloured, 0 to 60 percent of the colour."""
+    largest = matrix.largest
+    rows = []
+    for method, pairs in zip(matrix.methods, matrix.pairs, strict=True):
+        line: list[dict[str, Any] | None] = []
+        for pair in pairs:
+            size = 0 if pair is None or pair.difference is None or not largest else abs(pair.difference) / largest
+            side = "up" if pair and (pair.difference or 0) > 0 else "down"
+            line.append(None if pair is None else {"pair": pair, "strength": round(60 * size), "side": side})
+        rows.append((method, line))
+    return rows
+
+
+def _learning(cell: Cell, table: pd.DataFrame, about: About, styles: Mapping[str, Look], place: int) -> dict[str, Any]:
+    if about.curves is None:
+        return {"plots": [], "ends": [], "rows": []}
+    panels = curves.panels(about.curves, table, cell)
+    plots = [
+        {"plot": plot, "by_hours": by_hours, "split": panel.split, "metric": panel.metric}
+        for number, panel in enumerate(panels)
+        for by_hours in (False, True)
+        if (plot := curves.draw(panel, cell, styles, by_hours=by_hours, prefix=f"curve{place}{number}{'h' * by_hours}"))
+    ]
+    ends = [(panel, curve) for panel in panels for curve in panel.curves]
+    return {"plots": plots, "ends": ends, "rows": downloads.curves(cell, panels)}
 
 
 def _verdict(cell: Cell) -> dict[str, Any]:
@@ -129,74 +242,29 @@ def _glance(cell: Cell, claim: Claim) -> str:
     return seen + (f"; would detect ≥ {cell.metric.difference(found, signed=False)}" if found else "")
 
 
-def cost_ratio(cell: Cell, method: str) -> str:
-    """What a method costs beside the reference: "2.6 x the GFLOPs, 1.4 x the latency"; empty if unknown."""
-    cost, base = cell.entry(method).cost, None
-    if any(entry.method == cell.reference for entry in cell.entries):
-        base = cell.entry(cell.reference).cost
-    words = []
-    for axis, name in (("gflops", "GFLOPs"), ("latency_ms_p50", "latency")):
-        mine, theirs = getattr(cost, axis), getattr(base, axis, None)
-        if mine is not None and theirs:
-            words.append(f"{mine / theirs:.2g} × the {name}")
-    return ", ".join(words)
-
-
-def _cautions(table: pd.DataFrame, found: tuple[Cell, ...]) -> list[str]:
-    cautions = [
-        f"Conclusion depends on failures: {claim.method} against {cell.reference} on {cell.title}. Counting "
-        "failures as losses and leaving them out point in opposite directions."
-        for cell in found
-        for claim in cell.claims
-        if claim.comparison.depends_on_failures
-    ]
-    cautions += [
-        f"{entry.method} failed on {cell.title} in {share(entry.summary.failures)} trials; "
-        + ("its mean is given convergence." if entry.summary.mean is not None else "it has no score.")
-        for cell in found
-        for entry in cell.entries
-        if entry.summary.failures.k
-    ]
-    sizes = [claim.comparison.complete for cell in found for claim in cell.claims if claim.competes]
-    if sizes and min(sizes) < 6:
-        cautions.append(
-            f"Some comparisons have {min(sizes)} complete {plural(min(sizes), 'pair')}. Below six, no "
-            "distribution-free test can reach .05, so the claims rest on the t test."
+def _not_done(table: pd.DataFrame, about: About) -> list[dict[str, Any]]:
+    """The unfinished trials by status and cause, with the tracebacks of some."""
+    names = ["status", "error_class", "method", "dataset", "budget", "seed", "reason", "trial_id"]
+    rows = table.loc[table["status"] != "done", names].fillna({"error_class": "", "reason": ""})
+    causes = []
+    for (status, error), part in rows.groupby(["status", "error_class"], sort=True):
+        listed = [{str(name): str(cell) for name, cell in row.items()} for row in part.head(LISTED).to_dict("records")]
+        told = [row for row in listed if about.tracebacks.get(row["trial_id"])][:TRACEBACKS]
+        told_ids = {row["trial_id"] for row in told}
+        causes.append(
+            {
+                "status": status,
+                "error": error,
+                "outcome": status == "failed" and error in results.OUTCOMES,
+                "count": len(part),
+                "rows": [
+                    {**row, "traceback": about.tracebacks[row["trial_id"]] if row["trial_id"] in told_ids else ""}
+                    for row in listed
+                ],
+            }
         )
-    failed = table[table["status"] == "failed"]
-    lost = failed[~failed["error_class"].isin(results.OUTCOMES).fillna(False).astype(bool)]
-    if len(lost):
-        causes = ", ".join(f"{name} × {count}" for name, count in sorted(lost["error_class"].value_counts().items()))
-        cautions.append(
-            f"{len(lost)} {plural(len(lost), 'trial')} ended by an error that is no result of a method ({causes}). "
-            "Their pairs are left out, as if missing at random: mend the cause, then `zoombench run --retry-failed`."
-        )
-    unfinished = int((table["status"] == "missing").sum())
-    if unfinished:
-        cautions.append(f"{unfinished} planned {plural(unfinished, 'trial')} did not run yet.")
-    return cautions
-
-
-def _curve_ends(frame: pd.DataFrame | None, cell: Cell) -> list[tuple[str, str, str, int, int, float]]:
-    if frame is None:
-        return []
-    rows = frame[(frame["dataset"] == cell.dataset) & (frame["budget"] == cell.budget)].dropna(subset=["value"])
-    ends = []
-    for (metric, split, method), part in rows.groupby(["metric", "split", "method"], sort=True):
-        last = part[part["epoch"] == part["epoch"].max()]
-        row = (int(last["epoch"].iloc[0]), int(last["seed"].nunique()), float(last["value"].mean()))
-        ends.append((str(metric), str(split), str(method), *row))
-    return ends
-
-
-def _not_done(table: pd.DataFrame, about: About) -> list[dict[str, str]]:
-    names = ["status", "method", "dataset", "budget", "seed", "error_class", "reason", "trial_id"]
-    rows = table.loc[table["status"] != "done", names].sort_values(names[:5], kind="stable")
-    listed = [
-        {str(name): "" if pd.isna(cell) else str(cell) for name, cell in row.items()} for row in rows.to_dict("records")
-    ]
-    return [{**row, "traceback": about.tracebacks.get(row["trial_id"], "")} for row in listed]
+    return causes
 
 
 def _number(value: float | None, pattern: str = "{:.3g}") -> str:
-    return "–" if value is None else pattern.format(value)
+    return "–" if value is None or value != value else pattern.format(value)

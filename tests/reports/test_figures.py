@@ -13,6 +13,10 @@ from zoombench.reports.svg import INK, new_figure, style
 from zoombench.reports.table import from_rows
 
 
+def trade_off(cell, styles, *, prefix):
+    return figures.trade_off(cell, styles, figures.COST_AXES[0], prefix=prefix)
+
+
 def luminance(colour):
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
@@ -63,7 +67,7 @@ def test_figures_leave_global_settings_alone_and_repeat_their_bytes(made):
     before = dict(mpl.rcParams)
     found = cells(from_rows(made.sweep()), "uniform")
     styles = figures.looks(found)
-    for draw in (figures.scores, figures.forest, figures.trade_off):
+    for draw in (figures.scores, figures.forest, trade_off):
         assert draw(found[0], styles, prefix="a") == draw(found[0], styles, prefix="a")
     assert dict(mpl.rcParams) == before
 
@@ -73,8 +77,51 @@ def test_a_figure_uses_the_page_ink_and_its_own_ids(made):
     svg = figures.scores(found[0], figures.looks(found), prefix="mine")
     assert "currentColor" in svg
     assert INK not in svg
-    assert 'id="' in svg
-    assert all(part.startswith("mine-") for part in svg.split('id="')[1:])
+    assert ' id="' in svg
+    assert all(part.startswith("mine-") for part in svg.split(' id="')[1:])
+
+
+def test_marks_of_a_method_carry_its_number_and_no_id(made):
+    found = cells(from_rows(made.sweep()), "uniform", order=("uniform", "saliency_sampler"))
+    svg = figures.forest(found[0], figures.looks(found), prefix="a")
+    numbers = [int(part.split('"')[0]) for part in svg.split('data-m="')[1:]]
+    assert set(numbers) == {1, 2, 3}  # the reference has no row
+    assert "method-" not in svg
+
+
+def test_methods_keep_the_order_that_they_were_given(made):
+    found = cells(from_rows(made.sweep()), "uniform", order=("oracle_crop", "saliency_sampler", made.hostile))
+    assert list(figures.looks(found)) == ["uniform", "saliency_sampler", made.hostile, "oracle_crop"]
+
+
+def test_training_costs_are_those_of_one_trial(made):
+    rows = [made.row("uniform", seed, 0.5 + 0.01 * seed, gpu_hours=3.0, gflops=2.0) for seed in range(3)]
+    rows.append(made.failed("uniform", 3, gpu_hours=3.0, gflops=2.0))  # its hours are no dearer for the others
+    (cell,) = cells(from_rows(rows), "uniform")
+    costs = {axis.key: axis.of(cell.entries[0]) for axis in figures.COST_AXES}
+    assert costs == {
+        "gflops": 2.0,
+        "latency_ms_p50": None,
+        "peak_memory_mib": None,
+        "gpu_hours": 3.0,
+        "train_seconds": None,
+    }
+
+
+def test_an_infinite_cost_is_left_off_the_axis(made):
+    rows = [made.row(m, s, 0.5 + 0.01 * s, gflops=g) for m, g in (("uniform", 1.0), ("new", np.inf)) for s in range(3)]
+    found = cells(from_rows(rows), "uniform")
+    svg = trade_off(found[0], figures.looks(found), prefix="a")
+    assert ">uniform<" in svg
+    assert ">new<" not in svg
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0017, 0.0098), (0.9, 1.2), (1.0, 4000.0), (1e-3, 1e9), (2.0, 2.1)])
+def test_a_log_axis_has_a_few_round_ticks(low, high):
+    ticks = figures._ticks(low, high)
+    assert len(ticks) <= 6
+    assert all(low <= tick <= high for tick in ticks)
+    assert ticks or high / low < 1.5
 
 
 def test_a_name_with_many_decimals_keeps_them(made):
@@ -96,20 +143,18 @@ def test_the_front_is_stepped_and_never_slanted(made):
     found = cells(from_rows(made.sweep()), "uniform")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), original(self, *a, **k))[1])
-        figures.trade_off(found[0], figures.looks(found), prefix="a")
+        trade_off(found[0], figures.looks(found), prefix="a")
     fronts = [line for axes in drawn[0].axes for line in axes.lines if line.get_drawstyle() == "steps-post"]
-    assert len(fronts) == 2
+    assert len(fronts) == 1
 
 
 def test_without_costs_or_scores_there_is_no_figure(made):
     found = cells(from_rows([made.row(s, 0, None, status="missing") for s in ("uniform", "new")]), "uniform")
     styles = figures.looks(found)
-    assert [draw(found[0], styles, prefix="a") for draw in (figures.scores, figures.forest, figures.trade_off)] == [
-        None
-    ] * 3
+    assert [draw(found[0], styles, prefix="a") for draw in (figures.scores, figures.forest, trade_off)] == [None] * 3
 
 
 def test_free_methods_are_left_off_the_log_axis(made):
     rows = [made.row(m, s, 0.5 + 0.01 * s, gflops=g) for m, g in (("uniform", 0.0), ("new", 1.0)) for s in range(3)]
     found = cells(from_rows(rows), "uniform")
-    assert figures.trade_off(found[0], figures.looks(found), prefix="a") is not None
+    assert trade_off(found[0], figures.looks(found), prefix="a") is not None

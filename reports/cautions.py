@@ -1,0 +1,50 @@
+"""What a reader must know before believing the page: failures, few pairs, trials that are not there."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from .claims import Cell
+from .gaps import ABSENT, gaps
+from .table import OUTCOMES
+from .wording import plural, share
+
+
+def cautions(table: pd.DataFrame, found: Sequence[Cell]) -> list[str]:
+    """One sentence each, the gravest first."""
+    listed = [
+        f"Conclusion depends on failures: {claim.method} against {cell.reference} on {cell.title}. Counting "
+        "failures as losses and leaving them out point in opposite directions."
+        for cell in found
+        for claim in cell.claims
+        if claim.comparison.depends_on_failures
+    ]
+    listed += [
+        f"{entry.method} failed on {cell.title} in {share(entry.summary.failures)} trials; "
+        + ("its mean is given convergence." if entry.summary.mean is not None else "it has no score.")
+        for cell in found
+        for entry in cell.entries
+        if entry.summary.failures.k
+    ]
+    sizes = [claim.comparison.complete for cell in found for claim in cell.claims if claim.competes]
+    if sizes and min(sizes) < 6:
+        listed.append(
+            f"Some comparisons have {min(sizes)} complete {plural(min(sizes), 'pair')}. Below six, no "
+            "distribution-free test can reach .05, so the claims rest on the t test."
+        )
+    failed = table[table["status"] == "failed"]
+    lost = failed[~failed["error_class"].isin(OUTCOMES).fillna(False).astype(bool)]
+    if len(lost):
+        causes = ", ".join(f"{name} × {count}" for name, count in sorted(lost["error_class"].value_counts().items()))
+        listed.append(
+            f"{len(lost)} {plural(len(lost), 'trial')} ended by an error that is no result of a method ({causes}). "
+            "Their pairs are left out, as if missing at random: mend the cause, then `zoombench run --retry-failed`."
+        )
+    unfinished = int((table["status"] == "missing").sum())
+    if unfinished:
+        listed.append(f"{unfinished} planned {plural(unfinished, 'trial')} did not run yet.")
+    absent = [str(gap) for gap in gaps(table) if gap.why == ABSENT]
+    if absent:
+        more = f"; and {len(absent) - 5} more" if len(absent) > 5 else ""
+        listed.append(f"The table is not dense: {'; '.join(absent[:5])}{more}.")
+    return listed
