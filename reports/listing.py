@@ -1,0 +1,114 @@
+"""The scores and differences of a report as plain tables: LaTeX with booktabs, Markdown, CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from . import downloads
+from .claims import Cell, Entry
+from .wording import level, p_value
+
+FORMATS = ("tex", "md", "csv")
+HEADS = ("method", "score", "difference", "Holm p", "verdict", "GFLOPs", "latency, ms")
+COMPARED = ("difference", "difference_low", "difference_high", "pairs", "failed_pairs", "test", "p", "p_holm", "m")
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "−": "$-$",
+    "–": "--",
+    "≥": r"$\geq$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+} | {letter: f"\\{letter}" for letter in "&%$#_{}"}
+
+
+def listing(cells: Sequence[Cell], kind: str, *, title: str) -> str:
+    """Every cell as text of one of FORMATS."""
+    return {"tex": _tex, "md": _md, "csv": _csv}[kind](cells, title)
+
+
+def _tex(cells: Sequence[Cell], title: str) -> str:
+    """One table environment for a paper; it needs the package booktabs."""
+    lines = [r"\begin{table}", rf"\caption{{{_escaped(title)}. {_escaped(_caption(cells))}}}", r"\centering"]
+    lines += [rf"\begin{{tabular}}{{l{'r' * 3}l{'r' * 2}}}", r"\toprule"]
+    lines += [" & ".join(map(_escaped, HEADS)) + r" \\"]
+    for cell in cells:
+        lines += [r"\midrule", rf"\multicolumn{{{len(HEADS)}}}{{l}}{{{_escaped(_heading(cell))}}} \\"]
+        lines += [" & ".join(map(_escaped, _row(cell, entry))) + r" \\" for entry in cell.entries]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def _md(cells: Sequence[Cell], title: str) -> str:
+    lines = [f"# {title}", ""]
+    for cell in cells:
+        lines += [f"## {_bare(_heading(cell))}", "", f"| {' | '.join(HEADS)} |", f"|{'---|' * len(HEADS)}"]
+        lines += [f"| {' | '.join(_bare(text) for text in _row(cell, entry))} |" for entry in cell.entries]
+        lines.append("")
+    return "\n".join([*lines, _caption(cells), ""])
+
+
+def _csv(cells: Sequence[Cell], title: str) -> str:
+    """Unrounded numbers, one row a method and cell."""
+    buffer = io.StringIO()
+    writer = None
+    for cell in cells:
+        compared = {row["method"]: row for row in downloads.differences(cell)}
+        costs = {row["method"]: row for row in downloads.compute(cell)}
+        for row in downloads.scores(cell):
+            found = compared.get(row["method"], {})
+            found = {**found, "difference_low": found.get("low"), "difference_high": found.get("high")}
+            cost = {key: value for key, value in costs[row["method"]].items() if key not in row}
+            full = (
+                row | {"reference": cell.reference} | {name: found.get(name) for name in (*COMPARED, "verdict")} | cost
+            )
+            if writer is None:
+                writer = csv.DictWriter(buffer, list(full), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow({name: "" if value is None else value for name, value in full.items()})
+    return buffer.getvalue()
+
+
+def _row(cell: Cell, entry: Entry) -> tuple[str, ...]:
+    s = entry.summary
+    claim = next((claim for claim in cell.claims if claim.method == entry.method), None)
+    failed = f", {s.failures.k:g} failed" if s.failures.k else ""
+    score = f"{cell.metric.value(s.mean)} {cell.metric.values(s.interval)}, n = {s.n}{failed}"
+    difference, p, word = "reference", "–", "–"
+    if claim is not None:
+        c = claim.comparison
+        known = c.complete > 2
+        difference = f"{cell.metric.difference(c.effect)} {cell.metric.differences(c.interval)}" if known else "–"
+        p, word = p_value(claim.p_holm), claim.verdict.word
+    name = entry.method if entry.competes else f"{entry.method} (upper bound)"
+    costs = ("–" if cost is None else f"{cost:.3g}" for cost in (entry.cost.gflops, entry.cost.latency_ms_p50))
+    return name, score, difference, p, word, *costs
+
+
+def _heading(cell: Cell) -> str:
+    return f"{cell.title}: {cell.metric.axis}"
+
+
+def _caption(cells: Sequence[Cell]) -> str:
+    if not cells:
+        return "No trial."
+    covered = level(cells[0].alpha)
+    return (
+        f"Means over n seeds with {covered} t intervals; paired differences from {cells[0].reference}, positive is "
+        f"better, with unadjusted {covered} t intervals; p corrected by Holm over {cells[0].m} planned comparisons. "
+        "Every claim is about new seeds on the same data set."
+    )
+
+
+def _escaped(text: str) -> str:
+    guard = "{}" if text[:1] in ("[", "*") else ""  # after a row's end these would be its arguments
+    return guard + "".join(SPECIAL.get(letter, letter) for letter in text.replace("\n", " "))
+
+
+def _bare(text: str) -> str:
+    """Text that cannot end a Markdown cell or become markup."""
+    escaped = "".join(f"\\{letter}" if letter in "\\`*_|[]<" else letter for letter in text)
+    return escaped.replace("\n", " ")
