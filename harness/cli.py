@@ -1,4 +1,4 @@
-"""zoombench on the command line: list, plan, run, status, report, sync.
+"""zoombench on the command line: list, plan, run, status, report, compare, merge, sync.
 
 Exit codes: 0 all trials done; 1 an error of ours; 2 a mistake in the command or the sweep file, nothing started;
 3 finished, some trials failed; 4 stopped, `run` goes on; 130 Ctrl-C or SIGTERM, `run` goes on.
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 
 from .. import __version__
-from . import commands
+from . import commands, reporting
 from .errors import UsageError, ZoombenchError
 
 INTERNAL, USAGE = 1, 2
@@ -46,14 +46,17 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    def add_sweep(sub: argparse.ArgumentParser, *, only: bool = True) -> None:
-        sub.add_argument("sweep", nargs="?", help="sweep file, or the name of one of ours (default: quickstart)")
+    def add_results(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--results",
             default=os.environ.get("ZOOMBENCH_RESULTS", "results"),
             metavar="FOLDER",
             help="results folder (default: $ZOOMBENCH_RESULTS or ./results)",
         )
+
+    def add_sweep(sub: argparse.ArgumentParser, *, only: bool = True) -> None:
+        sub.add_argument("sweep", nargs="?", help="sweep file, or the name of one of ours (default: quickstart)")
+        add_results(sub)
         if only:
             sub.add_argument(
                 "--only",
@@ -76,9 +79,54 @@ def _parser() -> argparse.ArgumentParser:
 
     add_sweep(add("plan", commands.plan_sweep, "show the trials of a sweep and which of them would run"))
     add_sweep(add("status", commands.show_status, "count the trials of a sweep by state, and say why some failed"))
-    add_sweep(
-        add("report", commands.write_report, "write a sweep's results table and report from what is there"), only=False
+
+    def add_sources(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "sources",
+            nargs="*",
+            metavar="SWEEP_OR_TABLE",
+            help="sweep files or names; or tables of anyone's results, .csv or .parquet, with columns method, dataset, "
+            "seed, metric, value, higher_is_better and more (reports/reading.py); several are joined "
+            "(default: quickstart)",
+        )
+        add_results(sub)
+        sub.add_argument("--metric", metavar="NAME", help="this metric only (default: every one)")
+        sub.add_argument(
+            "--margin",
+            action="append",
+            default=[],
+            metavar="METRIC=NUMBER",
+            help="a difference that does not matter, in the metric's unit, such as accuracy=0.01; may be repeated",
+        )
+        sub.add_argument(
+            "--alpha",
+            type=float,
+            help="error that all claims together may make; intervals are at 1 - alpha (default: 0.05)",
+        )
+
+    report = add("report", reporting.write_report, "write the report of sweeps or of anyone's table from what is there")
+    add_sources(report)
+    report.add_argument(
+        "--reference", metavar="METHOD", help="what the others are compared with (default: the sweep's)"
     )
+    report.add_argument(
+        "--format",
+        choices=("html", "tex", "csv", "md"),
+        default="html",
+        help="a page with its table; or LaTeX (booktabs), CSV or Markdown to standard output (default: html)",
+    )
+    report.add_argument(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="folder of the page or file of another format (default: the sweep's folder, else ./report)",
+    )
+    compare = add("compare", reporting.compare_methods, "compare two methods of a sweep or of a table, seed by seed")
+    compare.add_argument("methods", nargs=2, metavar="METHOD", help="the first is compared with the second")
+    add_sources(compare)
+    merge = add("merge", reporting.merge_tables, "join results tables; a trial that is in two of them is compared")
+    merge.add_argument("tables", nargs="+", metavar="TABLE", help="results.parquet, results.csv, or a folder of one")
+    merge.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where the joined table is written")
     add_sweep(add("sync", commands.sync_tracking, "send MLflow what it has not received"), only=False)
     listing = add("list", commands.list_names, "list methods, datasets or the sweeps that ship with zoombench")
     listing.add_argument("what", choices=("methods", "datasets", "sweeps"))

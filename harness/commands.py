@@ -11,13 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 
-from .. import __version__
-from . import lookup, results, spec, sweepfile, weights
+from . import lookup, reporting, results, spec, sweepfile, weights
 from .errors import TrackingError, UsageError
 from .ledger import Ledger, write_text
 from .spec import Sweep, TrialSpec
@@ -40,7 +39,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     if absent:
         raise UsageError("\n".join(absent))
     write_text(ledger.sweep_folder(sweep.name) / "resolved.yaml", sweep.resolved())
-    _warn_of_changed_code(chosen, ledger)
+    warn_of_changed_code(chosen, ledger)
     weights.refuse_unfit(missing)
     if missing:
         skipped = sum(trial.skip is not None for trial in sweep.trials)
@@ -91,7 +90,7 @@ def plan_sweep(options: argparse.Namespace) -> int:
     print(", ".join(f"{count} to {what}" if what in todo else f"{count} {what}" for what, count in counts.items()))
     for line in spec.absent_data(chosen, _data_root(sweep)):
         print(line)
-    _warn_of_changed_code(chosen, ledger)
+    warn_of_changed_code(chosen, ledger)
     return DONE
 
 
@@ -110,17 +109,6 @@ def show_status(options: argparse.Namespace) -> int:
             print(f"  {states[trial.id]}  {trial.id}  {trial.title}: epoch {epochs} of {trial.budget.epochs}")
     _print_failures(chosen, ledger)
     return FAILED if counts["failed"] else DONE if counts["done"] == len(chosen) else STOPPED
-
-
-def write_report(options: argparse.Namespace) -> int:
-    """Write table and page from what the ledger holds."""
-    sweep = spec.load(options.sweep)
-    ledger = Ledger(Path(options.results).absolute())
-    if all(ledger.state(trial.id) == "planned" for trial in sweep.runnable):
-        raise UsageError(f"no trial of {sweep.name} has started in {ledger.root}. --results names another folder.")
-    _warn_of_changed_code(sweep.runnable, ledger)
-    print(f"report: {_report(sweep, ledger)}")
-    return DONE
 
 
 def sync_tracking(options: argparse.Namespace) -> int:
@@ -290,46 +278,21 @@ def _bring_tracking_up_to_date(sweep: Sweep, ledger: Ledger, *, again: bool) -> 
 
 def _report(sweep: Sweep, ledger: Ledger) -> Path:
     """Write table and page, beside the resolved sweep file that they belong to."""
-    import importlib.metadata
-
-    import pandas as pd
-
-    from ..reports import page, table
+    from ..reports import page
     from . import tracking
-    from .execution import git_commit
 
-    names = ("torch", "ray", "mlflow", "pandas", "scipy")
-    versions = {"zoombench": __version__, "python": sys.version.split()[0]}
-    versions |= {name: importlib.metadata.version(name) for name in names if _installed(name)}
-    rows = results.rows(sweep, ledger, run_ids=tracking.run_ids(sweep.runnable, ledger))
-    about = page.About(
-        sweep=sweep.name,
-        reference=sweep.reference,
-        command=shlex.join(["zoombench", "run", sweepfile.short_name(sweep.path)]),
-        resolved=sweep.resolved(),
-        versions=versions,
-        commit=", ".join(sorted({row["commit"] for row in rows if row.get("commit")})) or git_commit(),
-        looks=results.looks(sweep, ledger),
-        tracebacks=results.tracebacks(sweep, ledger),
-        curves=pd.DataFrame(results.curves(sweep, ledger)),
-        margins=sweep.file.margins,
-        notes=results.cautions(sweep, ledger),
-    )
     write_text(ledger.sweep_folder(sweep.name) / "resolved.yaml", sweep.resolved())
-    return page.write(table.from_rows(rows), about, ledger.sweep_folder(sweep.name))
+    source = reporting.of_sweep(sweep, ledger, tracking.run_ids(sweep.runnable, ledger))
+    return page.write(source.table, source.about, ledger.sweep_folder(sweep.name))
 
 
-def _installed(name: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(name) is not None
-
-
-def _warn_of_changed_code(trials: Sequence[TrialSpec], ledger: Ledger) -> None:
+def warn_of_changed_code(trials: Sequence[TrialSpec], ledger: Ledger, *, stream: TextIO | None = None) -> None:
+    """Say which finished trials were made by other code of their method or data set than today's."""
     for name, made in results.changed_since(trials, ledger).items():
         print(
             f"note: {_trials(len(made))} finished under an older {name}. If the edit changes its numbers, raise "
-            "VERSION in that file: they then run again."
+            "VERSION in that file: they then run again.",
+            file=stream,
         )
 
 

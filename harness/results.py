@@ -48,6 +48,12 @@ def looks(sweep: Sweep, ledger: Ledger) -> dict[str, Path]:
     return {trial_id: folder for trial_id, folder in folders.items() if folder.is_dir()}
 
 
+def predictions(sweep: Sweep, ledger: Ledger) -> dict[str, Path]:
+    """What each finished trial answered, one row per test example."""
+    files = {trial.id: ledger.folder(trial.id) / "predictions.parquet" for trial in sweep.runnable}
+    return {trial_id: file for trial_id, file in files.items() if file.is_file()}
+
+
 def tracebacks(sweep: Sweep, ledger: Ledger) -> dict[str, str]:
     """What each failed trial left."""
     failures = {trial.id: ledger.record(trial.id, "failed.json") for trial in sweep.runnable}

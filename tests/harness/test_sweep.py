@@ -240,7 +240,9 @@ def test_a_dry_run_starts_nothing(sweep_file, zoombench, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("words", [[], ["run"], ["report"], ["plan"], ["status"], ["sync"], ["list"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [[], ["run"], ["report"], ["compare"], ["merge"], ["plan"], ["status"], ["sync"], ["list"]], ids=" ".join
+)
 def test_every_command_has_help(words, zoombench):
     asked = zoombench(*words, "--help")
     assert asked.returncode == 0

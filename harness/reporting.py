@@ -1,0 +1,318 @@
+"""The commands that read results and run nothing: report, compare, merge. None needs torch, ray or mlflow."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from . import results, spec, sweepfile
+from .errors import TableError, UsageError
+from .ledger import Ledger, write_text
+from .spec import Sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..reports.page import About
+
+DONE = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """One sweep or one table of anyone's results, ready to report."""
+
+    name: str
+    table: "pd.DataFrame"
+    about: "About"
+    folder: Path | None
+    """Where its report belongs; None for a table."""
+
+
+def write_report(options: argparse.Namespace) -> int:
+    """Write table and page, or print the listing that was asked for."""
+    from ..reports import page
+    from ..reports.listing import listing
+
+    with _told():
+        source = _chosen(_sources(options), options)
+        if options.format != "html":
+            text = listing(page.claimed(source.table, source.about), options.format, title=source.name)
+            if options.output is None:
+                sys.stdout.write(text)
+            else:
+                _write(Path(options.output), text)
+                print(f"report: {Path(options.output).absolute()}")
+            return DONE
+        folder = Path(options.output) if options.output else source.folder or Path("report")
+        try:
+            print(f"report: {page.write(source.table, source.about, folder.absolute())}")
+        except OSError as error:
+            raise UsageError(
+                f"{folder} cannot be written: {error.strerror or error}. Name another with --output."
+            ) from error
+    return DONE
+
+
+def compare_methods(options: argparse.Namespace) -> int:
+    """One method against another wherever both were scored: the sentence, the tests, each seed."""
+    from ..reports import page
+    from ..reports.wording import p_equals, share
+
+    first, second = options.methods
+    with _told():
+        options.reference = second
+        source = _chosen(_sources(options), options)
+        known = list(dict.fromkeys([*source.about.methods, *source.table["method"]]))
+        for name in (first, second):
+            if name not in known:
+                raise UsageError(f"no method {name!r} in {source.name}; expected one of: {', '.join(known)}.")
+        if first == second:
+            raise UsageError(f"compare was given {first!r} twice; expected two methods.")
+        two = source.table[source.table["method"].isin([first, second])]
+        found = page.claimed(two.assign(competes=True).astype({"competes": "boolean"}), source.about)
+    print(f"{first} against {second}, positive is better; {source.name}")
+    print(f"m = {found[0].m}: these two, wherever both ran. As part of a larger plan, see `zoombench report`.")
+    for cell in found:
+        for claim in cell.claims:
+            c = claim.comparison
+            each = [f"{seed}: {cell.metric.difference(d)}" for seed, d in zip(c.seeds, c.differences, strict=True)]
+            print(f"\n{cell.title}, {cell.metric.axis}\n  {first} is {claim.verdict.sentence}")
+            print(f"  {claim.test} {p_equals(claim.p)}; sign-flip {p_equals(c.p_sign_flip)}")
+            print(f"  P(better) {share(c.superiority)}")
+            print(f"  by seed: {'; '.join(each) or 'no complete pair'}")
+    return DONE
+
+
+def merge_tables(options: argparse.Namespace) -> int:
+    """One table from several; conflicts are listed, and then nothing is written."""
+    from ..reports import reading, table
+    from ..reports.merging import merge
+
+    with _told():
+        given = {path: reading.read(Path(path)) for path in dict.fromkeys(options.tables)}
+        if len(given) < 2:
+            raise UsageError("merge was given one table; expected two or more.")
+        merged, conflicts = merge({path: one.table for path, one in given.items()})
+        for one in given.values():
+            for note in one.notes:
+                print(f"note: {note}")
+        _refuse(conflicts)
+        table.write(merged, Path(options.output))
+    total = sum(len(one.table) for one in given.values())
+    print(f"{len(merged)} rows of {total}, the others agreed; written to {Path(options.output).absolute()}")
+    return DONE
+
+
+def of_sweep(sweep: Sweep, ledger: Ledger, run_ids: Mapping[str, str]) -> Source:
+    """What the ledger holds of a sweep, finished or not."""
+    import importlib.metadata
+
+    import pandas as pd
+
+    from ..reports import page, table
+    from .execution import git_commit
+
+    names = ("torch", "ray", "mlflow", "pandas", "scipy")
+    versions = {"zoombench": __version__, "python": sys.version.split()[0]}
+    versions |= {name: importlib.metadata.version(name) for name in names if _installed(name)}
+    rows = results.rows(sweep, ledger, run_ids=dict(run_ids))
+    about = page.About(
+        sweep=sweep.name,
+        reference=sweep.reference,
+        command=shlex.join(["zoombench", "run", sweepfile.short_name(sweep.path)]),
+        resolved=sweep.resolved(),
+        versions=versions,
+        commit=", ".join(sorted({row["commit"] for row in rows if row.get("commit")})) or git_commit(),
+        looks=results.looks(sweep, ledger),
+        predictions=results.predictions(sweep, ledger),
+        tracebacks=results.tracebacks(sweep, ledger),
+        curves=pd.DataFrame(results.curves(sweep, ledger)),
+        margins=sweep.file.margins,
+        notes=results.cautions(sweep, ledger),
+        methods=tuple(dict.fromkeys(trial.method.label for trial in sweep.trials)),
+        places=tuple(dict.fromkeys((trial.dataset.label, trial.budget_label) for trial in sweep.trials)),
+    )
+    return Source(sweep.name, table.from_rows(rows), about, ledger.sweep_folder(sweep.name))
+
+
+def _sources(options: argparse.Namespace) -> list[Source]:
+    """Each sweep and each table that was named; the quickstart where nothing was."""
+    return [_of_table(Path(name)) if _is_table(name) else _of_name(name, options) for name in options.sources or [None]]
+
+
+def _is_table(name: str | None) -> bool:
+    return name is not None and (Path(name).suffix in (".csv", ".parquet") or Path(name).is_dir())
+
+
+def _of_name(name: str | None, options: argparse.Namespace) -> Source:
+    from . import tracking
+    from .commands import warn_of_changed_code
+
+    sweep = spec.load(name)
+    ledger = Ledger(Path(options.results).absolute())
+    if all(ledger.state(trial.id) == "planned" for trial in sweep.runnable):
+        raise UsageError(f"no trial of {sweep.name} has started in {ledger.root}. --results names another folder.")
+    warn_of_changed_code(sweep.runnable, ledger, stream=sys.stderr)
+    write_text(ledger.sweep_folder(sweep.name) / "resolved.yaml", sweep.resolved())
+    return of_sweep(sweep, ledger, tracking.run_ids(sweep.runnable, ledger))
+
+
+def _of_table(path: Path) -> Source:
+    import importlib.metadata
+
+    from ..reports import page, reading
+
+    given = reading.read(path)
+    about = page.About(
+        sweep=path.stem if path.suffix else path.name,
+        reference="",
+        command=shlex.join(["zoombench", "report", str(path)]),
+        resolved="",
+        versions={"zoombench": __version__} | {name: importlib.metadata.version(name) for name in ("pandas", "scipy")},
+        commit=", ".join(sorted(given.table["commit"].dropna().unique())),
+        notes=given.notes,
+        methods=given.methods,
+        places=given.places,
+    )
+    return Source(about.sweep, given.table, about, None)
+
+
+def _chosen(sources: Sequence[Source], options: argparse.Namespace) -> Source:
+    """One source under the reference, metric, margins and alpha that were asked for; what was not declared is said."""
+    source = _joined(sources)
+    about, declared, notes = source.about, source.about.reference, []
+    known = list(dict.fromkeys([*about.methods, *source.table["method"]]))
+    reference = options.reference or declared
+    if not reference or reference not in known:
+        found = f"no method {reference!r}" if reference else "no reference"
+        raise UsageError(f"{found} in {source.name}; expected --reference with one of: {', '.join(known)}.")
+    if declared and reference != declared:
+        notes.append(f"The reference {reference} was chosen for this report; the sweep declares {declared}.")
+    margins = _margins(options.margin)
+    if declared and any(about.margins.get(name) != limit for name, limit in margins.items()):
+        notes.append("A margin was chosen for this report and not declared in the sweep, perhaps after the results.")
+    metrics = list(dict.fromkeys(source.table["metric"].dropna()))
+    for name in [*margins, *([options.metric] if options.metric else [])]:
+        if name not in metrics:
+            raise UsageError(f"no metric {name!r} in {source.name}; expected one of: {', '.join(metrics) or 'none'}.")
+    table = source.table
+    if options.metric:
+        table = table[table["metric"] == options.metric]
+    about = replace(
+        about,
+        reference=reference,
+        margins={**about.margins, **margins},
+        alpha=options.alpha if options.alpha is not None else about.alpha,
+        notes=(*about.notes, *notes),
+        command=_command(options, about) if source.folder is None or notes or options.metric else about.command,
+    )
+    own = not (notes or options.metric or options.alpha is not None)
+    return replace(source, table=table, about=about, folder=source.folder if own else None)
+
+
+def _joined(sources: Sequence[Source]) -> Source:
+    if len(sources) == 1:
+        return sources[0]
+    import pandas as pd
+
+    from ..reports.merging import merge
+
+    labels = [
+        name if (name := one.name) not in [s.name for s in sources[:i]] else f"{name} ({i + 1})"
+        for i, one in enumerate(sources)
+    ]
+    table, conflicts = merge({label: one.table for label, one in zip(labels, sources, strict=True)})
+    _refuse(conflicts)
+    abouts = [one.about for one in sources]
+    references = {about.reference for about in abouts} - {""}
+    margins: dict[str, float] = {}
+    for about in abouts:
+        for name, limit in about.margins.items():
+            if margins.setdefault(name, limit) != limit:
+                raise UsageError(
+                    f"the sweeps declare margins {margins[name]:g} and {limit:g} for {name}; give them one."
+                )
+    curves = [about.curves for about in abouts if about.curves is not None and not about.curves.empty]
+    first = abouts[0]
+    return Source(
+        name=" + ".join(labels),
+        table=table,
+        about=replace(
+            first,
+            sweep=" + ".join(labels),
+            reference=references.pop() if len(references) == 1 else "",
+            resolved="---\n".join(about.resolved for about in abouts if about.resolved),
+            commit=", ".join(dict.fromkeys(part for about in abouts for part in about.commit.split(", ") if part)),
+            versions={name: version for about in reversed(abouts) for name, version in about.versions.items()},
+            looks={key: path for about in abouts for key, path in about.looks.items()},
+            predictions={key: path for about in abouts for key, path in about.predictions.items()},
+            tracebacks={key: text for about in abouts for key, text in about.tracebacks.items()},
+            curves=pd.concat(curves, ignore_index=True).drop_duplicates() if curves else None,
+            margins=margins,
+            notes=tuple(dict.fromkeys(note for about in abouts for note in about.notes)),
+            methods=tuple(dict.fromkeys(name for about in abouts for name in about.methods)),
+            places=tuple(dict.fromkeys(place for about in abouts for place in about.places)),
+        ),
+        folder=None,
+    )
+
+
+def _refuse(conflicts: Sequence[Any]) -> None:
+    if conflicts:
+        for conflict in conflicts:
+            print(f"conflict: {conflict}")
+        raise UsageError(
+            f"{len(conflicts)} {'conflict' if len(conflicts) == 1 else 'conflicts'} between the tables, listed above; "
+            "nothing was written. Find out which record is wrong and remove it."
+        )
+
+
+def _margins(given: Sequence[str]) -> dict[str, float]:
+    margins = {}
+    for text in given:
+        name, _, limit = text.rpartition("=")
+        try:
+            margins[name] = float(limit)
+        except ValueError:
+            name = ""
+        if not name:
+            raise UsageError(f"--margin {text}: expected METRIC=NUMBER in the metric's unit, such as accuracy=0.01.")
+    return margins
+
+
+def _command(options: argparse.Namespace, about: "About") -> str:
+    words = ["zoombench", "report", *(options.sources or []), "--reference", options.reference or about.reference]
+    words += ["--metric", options.metric] if options.metric else []
+    for margin in options.margin:
+        words += ["--margin", margin]
+    words += ["--alpha", f"{options.alpha:g}"] if options.alpha is not None else []
+    return shlex.join(words)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}. Name another with --output.") from error
+
+
+def _installed(name: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(name) is not None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A table that breaks a rule is a mistake of whoever gave it: one line, exit code 2."""
+    try:
+        yield
+    except TableError as error:
+        raise UsageError(str(error)) from error

@@ -1,0 +1,229 @@
+"""report, compare and merge on the command line: of sweeps, of anyone's tables, and of both."""
+
+import csv
+import io
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from zoombench.harness import cli, spec
+from zoombench.harness.ledger import Ledger, write_json
+
+QUICKSTART = Path(__file__).parents[1] / "reports" / "quickstart.csv"
+
+
+@pytest.fixture
+def at(tmp_path, monkeypatch):
+    """A folder of its own to stand in, with anyone's table in it."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(QUICKSTART, "mine.csv")
+    return tmp_path
+
+
+@pytest.fixture
+def finished(at, sweep_file):
+    """A sweep of two methods and three seeds whose records are there as if they had run."""
+
+    def make(file="small", *, shift=0.0, **keys):
+        methods = {"tiny": {}, "wide": {"method": "tiny", "width": 8}}
+        path = sweep_file(file, **{"methods": methods, "seeds": 3, "reference": "tiny"} | keys)
+        ledger = Ledger.open(at / "results")
+        for trial in spec.load(str(path)).runnable:
+            folder = ledger.folder(trial.id)
+            folder.mkdir(parents=True, exist_ok=True)
+            value = (
+                0.5 + 0.01 * trial.seed + (0.2 + 0.001 * trial.seed if trial.method.label == "wide" else 0.0) + shift
+            )
+            score = {"split": "test", "epoch": 2, "metric": "accuracy", "value": value}
+            (folder / "metrics.jsonl").write_text(pd.Series(score).to_json() + "\n")
+            codes = {"method_code": trial.method.fingerprint, "dataset_code": trial.dataset.fingerprint}
+            done = {"n_test": 1000, "gpu_hours": 0.0, "train_seconds": 1.0, "amp": False, "commit": "abc"}
+            write_json(folder / "done.json", done | codes)
+        return path
+
+    return make
+
+
+def say(capsys, *words):
+    """Exit code, and what was printed."""
+    code = cli.main([str(word) for word in words])
+    told = capsys.readouterr()
+    return code, told.out + told.err
+
+
+def test_a_bare_table_becomes_a_page(at, capsys):
+    code, told = say(capsys, "report", "mine.csv", "--reference", "uniform", "--margin", "accuracy=0.01")
+    assert (code, told) == (0, f"report: {at / 'report' / 'report.html'}\n")
+    page = (at / "report" / "report.html").read_text()
+    assert "saliency_sampler is better by 59.35 points" in page
+    assert "The grey band is the declared margin of ±1.00 points" in page
+    assert "zoombench report mine.csv --reference uniform --margin accuracy=0.01" in page
+    assert sorted(path.name for path in (at / "report").iterdir()) == ["report.html", "results.csv", "results.parquet"]
+
+
+def test_the_page_of_a_page_is_the_same(at, capsys):
+    say(capsys, "report", "mine.csv", "--reference", "uniform", "-o", "one")
+    say(capsys, "report", "mine.csv", "--reference", "uniform", "-o", "two")
+    assert (at / "one" / "report.html").read_bytes() == (at / "two" / "report.html").read_bytes()
+
+
+@pytest.mark.parametrize(("kind", "first"), [("tex", r"\begin{table}"), ("md", "# mine"), ("csv", "dataset,budget,")])
+def test_other_formats_are_printed_or_written(at, capsys, kind, first):
+    code, told = say(capsys, "report", "mine.csv", "--reference", "uniform", "--format", kind)
+    assert code == 0
+    assert told.startswith(first)
+    code, said = say(capsys, "report", "mine.csv", "--reference", "uniform", "--format", kind, "-o", f"deep/t.{kind}")
+    assert (code, said) == (0, f"report: {at / 'deep' / f't.{kind}'}\n")
+    assert (at / "deep" / f"t.{kind}").read_text() == told
+
+
+def test_alpha_and_metric_are_heeded(at, capsys):
+    words = ("report", "mine.csv", "--reference", "uniform", "--format", "csv")
+    _, wide = say(capsys, *words, "--alpha", "0.01", "--metric", "accuracy")
+    _, plain = say(capsys, *words)
+    a, b = (list(csv.DictReader(io.StringIO(text)))[1] for text in (wide, plain))
+    assert float(a["difference_low"]) < float(b["difference_low"])
+
+
+MISTAKES = {
+    "no reference": (
+        ["report", "mine.csv"],
+        "no reference in mine; expected --reference with one of: uniform, saliency",
+    ),
+    "another reference": (
+        ["report", "mine.csv", "--reference", "x"],
+        "no method 'x' in mine; expected --reference with",
+    ),
+    "a metric": (
+        ["report", "mine.csv", "--reference", "uniform", "--metric", "x"],
+        "no metric 'x' in mine; expected one",
+    ),
+    "a margin": (
+        ["report", "mine.csv", "--reference", "uniform", "--margin", "0.1"],
+        "--margin 0.1: expected METRIC=NUMB",
+    ),
+    "a margin's metric": (["report", "mine.csv", "--reference", "uniform", "--margin", "x=1"], "no metric 'x' in mine"),
+    "a margin's number": (
+        ["report", "mine.csv", "--reference", "uniform", "--margin", "accuracy=-1"],
+        "found margin -1.0 for accuracy, expected a positive number",
+    ),
+    "alpha": (
+        ["report", "mine.csv", "--reference", "uniform", "--alpha", "2"],
+        "found alpha 2, expected a number above 0",
+    ),
+    "no table": (["report", "nowhere.csv", "--reference", "a"], "no table at nowhere.csv"),
+    "a folder in the way": (
+        ["report", "mine.csv", "--reference", "uniform", "-o", "mine.csv"],
+        "cannot be written: File exists. Name another with --output.",
+    ),
+    "a file in the way": (
+        ["report", "mine.csv", "--reference", "uniform", "--format", "md", "-o", "mine.csv/deeper"],
+        "mine.csv/deeper cannot be written: ",
+    ),
+    "a sweep that never ran": (["report", "quickstart"], "no trial of quickstart has started in"),
+    "an unknown method": (["compare", "x", "uniform", "mine.csv"], "no method 'x' in mine; expected one of: uniform"),
+    "itself": (["compare", "uniform", "uniform", "mine.csv"], "compare was given 'uniform' twice; expected two"),
+    "one table": (["merge", "mine.csv", "-o", "out"], "merge was given one table; expected two or more."),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line_and_exit_2(at, capsys, words, message):
+    code, told = say(capsys, *words)
+    assert code == 2
+    assert message in told
+    assert told.startswith("zoombench: ")
+    assert told.count("\n") == 1
+
+
+def test_two_methods_are_compared_seed_by_seed(at, capsys):
+    code, told = say(capsys, "compare", "saliency_sampler", "spatial_transformer", "mine.csv")
+    assert code == 0
+    assert told.startswith("saliency_sampler against spatial_transformer, positive is better; mine\nm = 1: ")
+    assert "saliency_sampler is better by 81.89 points, 95% interval [+79.78, +84.00]" in told
+    assert "n = 5 paired seeds; Holm p < .001, m = 1" in told
+    values = {
+        (row["method"], row["seed"]): float(row["value"]) for row in csv.DictReader(io.StringIO(QUICKSTART.read_text()))
+    }
+    difference = 100 * (values["saliency_sampler", "5"] - values["spatial_transformer", "5"])
+    assert f"by seed: 5: +{difference:.2f} points; 6: " in told
+
+
+def test_an_upper_bound_can_be_compared_where_it_is_asked_for(at, capsys):
+    code, told = say(capsys, "compare", "oracle_crop", "saliency_sampler", "mine.csv")
+    assert code == 0
+    assert "oracle_crop is better by 3.85 points" in told
+
+
+def test_a_sweep_is_reported_in_its_folder_and_in_its_order(at, finished, capsys):
+    path = finished(
+        methods={"wide": {"method": "tiny", "width": 8}, "tiny": {}, "late": {"method": "tiny", "width": 2}}
+    )
+    code, told = say(capsys, "report", path)
+    folder = at / "results" / "sweeps" / "small"
+    assert (code, told) == (0, f"report: {folder / 'report.html'}\n")
+    page = (folder / "report.html").read_text()
+    assert "wide is better by 20.10 points" in page
+    order = page[page.index('data-methods="') :][:80]
+    assert order.index("tiny") < order.index("wide") < order.index("late")
+
+
+def test_what_a_sweep_did_not_declare_is_said_and_written_elsewhere(at, finished, capsys):
+    path = finished()
+    say(capsys, "report", path)
+    declared = (at / "results" / "sweeps" / "small" / "report.html").read_bytes()
+    code, told = say(capsys, "report", path, "--reference", "wide", "--margin", "accuracy=0.05")
+    assert (code, told) == (0, f"report: {at / 'report' / 'report.html'}\n")
+    page = (at / "report" / "report.html").read_text()
+    assert "The reference wide was chosen for this report; the sweep declares tiny." in page
+    assert "A margin was chosen for this report and not declared in the sweep" in page
+    assert (at / "results" / "sweeps" / "small" / "report.html").read_bytes() == declared
+
+
+def test_several_sweeps_and_tables_are_one_report(at, finished, capsys):
+    one = finished("one")
+    two = finished("two", seeds=[0, 1, 2, 3], methods={"tiny": {}, "other": {"method": "tiny", "width": 2}})
+    code, told = say(capsys, "report", one, two, "--format", "csv")
+    assert code == 0
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(told))}
+    assert {name: row["n"] for name, row in rows.items()} == {"tiny": "4", "wide": "3", "other": "4"}
+    code, told = say(capsys, "report", one, "mine.csv", "--reference", "tiny", "--format", "md")
+    assert code == 0
+    assert told.startswith("# one + mine\n")
+
+
+def test_results_of_two_machines_are_merged(at, capsys):
+    rows = QUICKSTART.read_text().splitlines(keepends=True)
+    Path("a.csv").write_text("".join(rows[:12]))
+    Path("b.csv").write_text(rows[0] + "".join(rows[8:]))
+    code, told = say(capsys, "merge", "a.csv", "b.csv", "-o", "joined")
+    assert code == 0
+    assert told == f"20 rows of 24, the others agreed; written to {at / 'joined'}\n"
+    _, merged = say(capsys, "report", "joined", "--reference", "uniform", "--format", "csv")
+    _, whole = say(capsys, "report", "mine.csv", "--reference", "uniform", "--format", "csv")
+    assert sorted(merged.splitlines()) == sorted(whole.splitlines())
+
+
+def test_a_conflict_is_listed_and_nothing_is_written(at, capsys):
+    value = QUICKSTART.read_text().splitlines()[1].split(",")[5]
+    Path("other.csv").write_text(QUICKSTART.read_text().replace(f",{value},", ",0.999,", 1))
+    code, told = say(capsys, "merge", "mine.csv", "other.csv", "-o", "joined")
+    assert code == 2
+    assert (
+        f"conflict: uniform on cluttered_digits, 16px, seed 5, accuracy: value is {value} in mine.csv, 0.999 in" in told
+    )
+    assert "1 conflict between the tables, listed above; nothing was written" in told
+    assert not Path("joined").exists()
+
+
+def test_none_of_these_commands_loads_torch_ray_or_mlflow(at):
+    code = (
+        "import sys; from zoombench.harness import cli; cli.main(sys.argv[1:])\n"
+        "heavy = {'torch', 'ray', 'mlflow'} & set(sys.modules); assert not heavy, heavy"
+    )
+    for words in (["report", "mine.csv", "--reference", "uniform"], ["compare", "uniform", "oracle_crop", "mine.csv"]):
+        subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True)
