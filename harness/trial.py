@@ -32,7 +32,8 @@ from .weights import content_hash
 
 CHECK_EVERY = 20
 """Steps between two looks at the losses: each look makes the host wait for the device."""
-EXAMPLES_TO_PICTURE = 4
+EXAMPLES_TO_PICTURE = 12
+"""Of the test split, the same for every method: the report shows the best, the worst and the flipped of them."""
 DEFAULTS = Settings()
 
 
