@@ -125,11 +125,14 @@ class Cell:
 def family_size(table: pd.DataFrame, reference: str) -> int:
     """m: competing methods other than the reference, times data sets, times budgets, as planned.
 
-    A comparison that failed or is missing still counts, so that m never changes after the results are seen.
+    A comparison that failed or is missing still counts, so that m never changes after the results are seen. One whose
+    trials were all skipped was never planned: that a method cannot serve a dataset is known before anything runs.
     """
     rivals = set(table.loc[table["competes"].fillna(False).astype(bool), "method"]) - {reference}
-    scored = sum(len(_metrics(table[table["dataset"] == name])) for name in table["dataset"].unique())
-    return len(rivals) * scored * table["budget"].nunique()
+    metrics = {name: len(_metrics(table[table["dataset"] == name])) for name in table["dataset"].unique()}
+    runs = (table["status"] != "skipped").groupby([table["method"], table["dataset"], table["budget"]]).any()
+    never = sum(metrics[dataset] for (method, dataset, _), ran in runs.items() if method in rivals and not ran)
+    return len(rivals) * sum(metrics.values()) * table["budget"].nunique() - never
 
 
 def cells(
@@ -242,7 +245,7 @@ def _compared(
             ),
         )
         for name, group in groups.items()
-        if name != reference
+        if name != reference and (group["status"] != "skipped").any()
     ]
 
 

@@ -163,6 +163,7 @@ def for_script(cells: Sequence[Cell]) -> str:
                 "methods": [
                     {"name": e.method, "competes": e.competes, "seeds": e.summary.seeds, "values": e.summary.values}
                     for e in cell.entries
+                    if e.skipped < e.planned
                 ],
             }
             for cell in cells

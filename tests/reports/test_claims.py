@@ -146,7 +146,7 @@ def test_a_wrong_reference_or_margin_is_refused(made):
         cells(table, "old", {"accuracy": -1})
 
 
-@pytest.mark.parametrize("status", ["failed", "skipped", "missing"])
+@pytest.mark.parametrize("status", ["failed", "missing"])
 def test_a_table_without_a_single_score_still_makes_cells(made, status):
     rows = [
         made.row(m, s, None, status=status, metric=None, unit=None, higher_is_better=None)
@@ -154,6 +154,24 @@ def test_a_table_without_a_single_score_still_makes_cells(made, status):
         for s in range(3)
     ]
     assert claim(rows).verdict.word == "undecided"
+
+
+def test_a_method_that_cannot_serve_a_dataset_was_never_planned_there(made):
+    skipped = [made.row("unfit", s, None, status="skipped", reason="needs boxes") for s in range(5)]
+    elsewhere = [made.row(m, s, 0.5, dataset="faces") for m in ("unfit", "new", "old") for s in range(5)]
+    with_it = from_rows(made.pair(BETTER, BASE) + skipped + elsewhere)
+    assert family_size(with_it, "old") == 3
+    digits = next(cell for cell in cells(with_it, "old") if cell.dataset == "digits")
+    assert [one.method for one in digits.claims] == ["new"]
+    assert {entry.method: entry.skipped for entry in digits.entries}["unfit"] == 5
+
+
+def test_a_table_of_skipped_trials_makes_no_claim(made):
+    rows = [
+        made.row(m, 0, None, status="skipped", metric=None, unit=None, higher_is_better=None) for m in ("old", "new")
+    ]
+    (cell,) = cells(from_rows(rows), "old")
+    assert cell.claims == ()
 
 
 def test_an_empty_table_has_no_cells():
