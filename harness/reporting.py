@@ -103,7 +103,12 @@ def merge_tables(options: argparse.Namespace) -> int:
             for note in one.notes:
                 print(f"note: {note}")
         _refuse(conflicts)
-        table.write(merged, Path(options.output))
+        try:
+            table.write(merged, Path(options.output))
+        except OSError as error:
+            raise UsageError(
+                f"{options.output} cannot be written: {error.strerror or error}. Name another with --output."
+            ) from error
     total = sum(len(one.table) for one in given.values())
     print(f"{len(merged)} rows of {total}, the others agreed; written to {Path(options.output).absolute()}")
     return DONE
@@ -203,7 +208,11 @@ def _chosen(sources: Sequence[Source], options: argparse.Namespace) -> Source:
             raise UsageError(f"no metric {name!r} in {source.name}; expected one of: {', '.join(metrics) or 'none'}.")
     table = source.table
     if options.metric:
-        table = table[table["metric"] == options.metric]
+        table = _of_metric(table, options.metric)
+        if declared and len(metrics) > 1:
+            notes.append(f"Only {options.metric} was chosen for this report: m leaves out the sweep's other metrics.")
+    if declared and options.alpha not in (None, about.alpha):
+        notes.append(f"alpha = {options.alpha:g} was chosen for this report; the sweep's is {about.alpha:g}.")
     about = replace(
         about,
         reference=reference,
@@ -214,6 +223,12 @@ def _chosen(sources: Sequence[Source], options: argparse.Namespace) -> Source:
     )
     own = not (notes or options.metric or options.alpha is not None)
     return replace(source, table=table, about=about, folder=source.folder if own else None)
+
+
+def _of_metric(table: "pd.DataFrame", metric: str) -> "pd.DataFrame":
+    """The rows of a metric, and those of trials that failed before they had one: they count against it too."""
+    mine = table["metric"].eq(metric).fillna(False).astype(bool)
+    return table[mine | (table["metric"].isna() & table["dataset"].isin(table.loc[mine, "dataset"]))]
 
 
 def _joined(sources: Sequence[Source]) -> Source:

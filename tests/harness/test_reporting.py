@@ -89,6 +89,24 @@ def test_alpha_and_metric_are_heeded(at, capsys):
     assert float(a["difference_low"]) < float(b["difference_low"])
 
 
+def test_a_failure_before_any_score_still_counts_when_one_metric_is_chosen(at, capsys):
+    rows = [
+        f"{name},cars,{seed},accuracy,0.{5 + (name == 'new')}{seed},true,done"
+        for name in ("old", "new")
+        for seed in range(6)
+        if name == "old" or seed < 3
+    ]
+    rows += [f"new,cars,{seed},,,,diverged" for seed in range(3, 6)]
+    rows += ["other,boats,0,,,,diverged", "old,boats,0,f1,0.5,true,done"]
+    (at / "lost.csv").write_text("\n".join(["method,dataset,seed,metric,value,higher_is_better,status", *rows]) + "\n")
+    words = ("report", "lost.csv", "--reference", "old", "--format", "csv")
+    every, one = (say(capsys, *words, *more)[1] for more in ((), ("--metric", "accuracy")))
+    for text in (every, one):
+        new = next(row for row in csv.DictReader(io.StringIO(text)) if row["method"] == "new")
+        assert (new["failed_pairs"], new["test"], new["verdict"]) == ("3", "sign test, failures as losses", "undecided")
+    assert "boats" not in one
+
+
 MISTAKES = {
     "no reference": (
         ["report", "mine.csv"],
@@ -127,6 +145,10 @@ MISTAKES = {
     "a sweep that never ran": (["report", "quickstart"], "no trial of quickstart has started in"),
     "an unknown method": (["compare", "x", "uniform", "mine.csv"], "no method 'x' in mine; expected one of: uniform"),
     "itself": (["compare", "uniform", "uniform", "mine.csv"], "compare was given 'uniform' twice; expected two"),
+    "a file where the joined table belongs": (
+        ["merge", "mine.csv", "./mine.csv", "-o", "mine.csv"],
+        "mine.csv cannot be written: File exists. Name another with --output.",
+    ),
     "one table": (["merge", "mine.csv", "-o", "out"], "merge was given one table; expected two or more."),
 }
 
@@ -181,6 +203,10 @@ def test_what_a_sweep_did_not_declare_is_said_and_written_elsewhere(at, finished
     page = (at / "report" / "report.html").read_text()
     assert "The reference wide was chosen for this report; the sweep declares tiny." in page
     assert "A margin was chosen for this report and not declared in the sweep" in page
+    say(capsys, "report", path, "--alpha", "0.01")
+    page = (at / "report" / "report.html").read_text()
+    assert "alpha = 0.01 was chosen for this report; the sweep&#39;s is 0.05." in page
+    assert "--alpha 0.01" in page
     assert (at / "results" / "sweeps" / "small" / "report.html").read_bytes() == declared
 
 
