@@ -35,11 +35,13 @@ COSTS = (
     "train_seconds",
     "gpu_hours",
 )
+TRAINING = ("train_seconds", "gpu_hours")
+"""Costs of a whole trial; the others are those of one image or one step."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method costs in one cell: medians over its seeds, training summed over all its trials."""
+    """What a method costs in one cell: medians over its seeds; of training, the mean of the trials that timed it."""
 
     parameters: float | None
     gflops: float | None
@@ -49,6 +51,8 @@ class Cost:
     peak_memory_mib: float | None
     train_seconds: float | None
     gpu_hours: float | None
+    gpu_hours_total: float | None
+    """The sum over its trials."""
     latency_interval: Interval | None
     """t interval of the mean log median-latency over seeds, as milliseconds; None below three seeds."""
     n: int
@@ -131,7 +135,8 @@ def family_size(table: pd.DataFrame, reference: str) -> int:
     rivals = set(table.loc[table["competes"].fillna(False).astype(bool), "method"]) - {reference}
     metrics = {name: len(_metrics(table[table["dataset"] == name])) for name in table["dataset"].unique()}
     runs = (table["status"] != "skipped").groupby([table["method"], table["dataset"], table["budget"]]).any()
-    never = sum(metrics[dataset] for (method, dataset, _), ran in runs.items() if method in rivals and not ran)
+    idle = runs[~runs].index.to_frame(index=False)
+    never = sum(metrics[name] for name in idle.loc[idle["method"].isin(rivals), "dataset"])
     return len(rivals) * sum(metrics.values()) * table["budget"].nunique() - never
 
 
@@ -297,15 +302,18 @@ def _entry(name: str, group: pd.DataFrame, alpha: float) -> Entry:
 
 def _cost(group: pd.DataFrame, alpha: float) -> Cost:
     columns = {name: _finite(group[name]) for name in COSTS}
-    totals = ("train_seconds", "gpu_hours")
     amounts = {
-        name: (float(values.sum() if name in totals else np.median(values)) if len(values) else None)
+        name: (float(np.mean(values) if name in TRAINING else np.median(values)) if len(values) else None)
         for name, values in columns.items()
     }
+    hours = columns["gpu_hours"]
+    total = float(hours.sum()) if len(hours) else None
     latency = columns["latency_ms_p50"]
     logs = t_interval(np.log(latency[latency > 0]), level=1 - alpha)
     interval = None if logs is None else Interval(float(np.exp(logs.low)), float(np.exp(logs.high)))
-    return Cost(**amounts, latency_interval=interval, n=max(len(values) for values in columns.values()))
+    return Cost(
+        **amounts, gpu_hours_total=total, latency_interval=interval, n=max(len(values) for values in columns.values())
+    )
 
 
 def _metrics(rows: pd.DataFrame) -> list[Metric]:

@@ -69,7 +69,7 @@ def differences(cell: Cell) -> list[dict[str, Any]]:
 
 
 def compute(cell: Cell) -> list[dict[str, Any]]:
-    """One row a method: mean score and every cost; those summed over trials are given per trial."""
+    """One row a method: mean score and every cost, those of training per trial."""
     return [
         _place(cell, entry.method)
         | {"competes": entry.competes, "n": entry.summary.n, "mean": entry.summary.mean}

@@ -13,7 +13,7 @@ import numpy as np
 
 from .claims import Cell, Entry
 from .labels import label_points
-from .statistics import FloatArray, pareto
+from .statistics import FloatArray
 from .svg import INK, new_figure, style, to_svg
 from .wording import level, p_value
 
@@ -35,14 +35,10 @@ class CostAxis:
     key: str
     name: str
     label: str
-    per_trial: bool = False
-    """Whether the attribute is a sum over trials, to be divided by how many were measured."""
 
     def of(self, entry: Entry) -> float | None:
         """What one image, one training step or one trial of this method costs; None where it was not measured."""
         cost: float | None = getattr(entry.cost, self.key)
-        if self.per_trial and cost is not None:
-            return cost / entry.cost.n if entry.cost.n else None
         return cost
 
 
@@ -50,8 +46,8 @@ COST_AXES = (
     CostAxis("gflops", "GFLOPs", "GFLOPs of one image, forward"),
     CostAxis("latency_ms_p50", "latency", "latency of one image in ms, median, batch 1"),
     CostAxis("peak_memory_mib", "memory", "peak memory of a training step in MiB"),
-    CostAxis("gpu_hours", "GPU-hours", "GPU-hours to train one trial", per_trial=True),
-    CostAxis("train_seconds", "training time", "seconds to train one trial", per_trial=True),
+    CostAxis("gpu_hours", "GPU-hours", "GPU-hours to train one trial"),
+    CostAxis("train_seconds", "training time", "seconds to train one trial"),
 )
 
 
@@ -218,12 +214,7 @@ def trade_off(
 
 def front(cell: Cell, axis: CostAxis) -> tuple[str, ...]:
     """Competing methods that no other competing method beats on cost and mean score, cheapest first."""
-    rivals = [entry for entry in cell.entries if entry.competes]
-    cost = np.array([np.nan if (c := axis.of(e)) is None else c for e in rivals], dtype=float)
-    sign = 1.0 if cell.metric.higher_is_better else -1.0
-    score = np.array([np.nan if e.summary.mean is None else sign * e.summary.mean for e in rivals], dtype=float)
-    chosen = np.flatnonzero(pareto(cost, score))
-    return tuple(rivals[i].method for i in sorted(chosen, key=lambda i: (cost[i], score[i], rivals[i].method)))
+    return cell.front(axis.key)
 
 
 def _panel(axes: "Axes", cell: Cell, styles: Mapping[str, Look], axis: CostAxis, undecided: Collection[str]) -> None:

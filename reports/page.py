@@ -14,7 +14,7 @@ from . import curves, downloads, figures
 from . import table as results
 from .beyond import Beyond, gather
 from .cautions import cautions
-from .claims import Cell, Claim, cells, family_size
+from .claims import TRAINING, Cell, Claim, cells, family_size
 from .figures import CostAxis, Look
 from .pairwise import Matrix, matrices
 from .pictures import collect
@@ -179,7 +179,7 @@ def _costs(cell: Cell, styles: Mapping[str, Look], place: int, beyond: Beyond) -
         open_ = beyond.undecided(axis.key, place)
         plot = figures.trade_off(cell, styles, axis, prefix=f"{axis.key}{place}", undecided=open_)
         plots += [{"axis": axis, "plot": plot}] if plot else []
-    timed = [shown["axis"].per_trial for shown in plots]
+    timed = [shown["axis"].key in TRAINING for shown in plots]
     return plots[:-1] if sum(timed) > 1 else plots  # GPU-hours say what seconds would say again
 
 

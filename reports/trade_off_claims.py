@@ -108,8 +108,8 @@ def trade_offs(table: pd.DataFrame, found: Sequence[Cell], axis: str, *, seed: i
 def speed_ups(found: Sequence[Cell], axis: str, *, seed: int = 0) -> tuple[SpeedUps, ...]:
     """For each budget of the reference, the speed-up of every competing method that ran two budgets or more.
 
-    Costs are medians over trials. A budget on which a seed failed is no point of a curve and no target. Raises
-    TableError for a cost that the table does not have.
+    Costs are medians over trials, those of training means. A budget on which a seed failed is no point of a curve and
+    no target. Raises TableError for a cost that the table does not have.
     """
     _known(axis)
     made = []
@@ -208,7 +208,8 @@ def _front(cell: Cell, costs: dict[str, FloatArray], axis: str, seed: int) -> tu
 def _costs(table: pd.DataFrame, cell: Cell, axis: str) -> dict[str, FloatArray]:
     """One cost a finished trial, for each method; what is absent, infinite or 0 has no ratio and is left out."""
     done = (table["status"] == "done") & (table["dataset"] == cell.dataset) & (table["budget"] == cell.budget)
-    rows = table[done].drop_duplicates("trial_id").sort_values(["method", "seed"])
+    mine = (table["metric"] == cell.metric.name).fillna(False)  # a trial has a row for each of its metrics, one cost
+    rows = table[done & mine].sort_values(["method", "seed"])
     values = rows[axis].to_numpy(dtype=float, na_value=np.nan)
     kept = np.isfinite(values) & (values > 0)
     methods = rows["method"].to_numpy()

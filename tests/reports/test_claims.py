@@ -120,11 +120,15 @@ def test_two_seeds_and_identical_seeds_are_undecided(made):
     assert "no spread" in claim(made.pair([v + 0.1 for v in BASE], BASE)).verdict.sentence
 
 
-def test_costs_are_medians_and_training_is_a_sum(made):
+def test_costs_are_medians_and_training_is_a_mean_with_its_sum(made):
     rows = [made.row("old", s, 0.5, gflops=g, train_seconds=10.0) for s, g in enumerate((1.0, 2.0, 9.0))]
     (cell,) = cells(from_rows(rows), "old")
     cost = cell.entry("old").cost
-    assert (cost.gflops, cost.train_seconds, cost.parameters) == (2.0, 30.0, None)
+    assert (cost.gflops, cost.train_seconds, cost.parameters) == (2.0, 10.0, None)
+    assert cost.gpu_hours_total is None
+    timed = [{**one, "gpu_hours": 2.0 if one["seed"] else None} for one in rows]
+    cost = cells(from_rows(timed), "old")[0].entry("old").cost
+    assert (cost.gpu_hours, cost.gpu_hours_total) == (2.0, 4.0)  # of two trials, though three had GFLOPs
 
 
 def test_the_front_holds_competing_methods_from_cheap_to_dear(made):

@@ -137,6 +137,31 @@ def test_a_budget_with_a_failed_seed_is_no_point_and_one_budget_is_no_curve(made
     assert [one.methods for one in speed_ups(cells(from_rows(rows), "old"), "gflops")] == [(), ()]
 
 
+def test_hours_of_a_trial_compare_methods_with_different_numbers_of_seeds(made):
+    values = {"small": [0.60, 0.61, 0.60, 0.61, 0.60], "large": [0.70, 0.71, 0.70, 0.71, 0.70]}
+    rows = [
+        made.row(name, seed, value, budget=budget, gpu_hours=4.0 if budget == "large" else 1.0)
+        for budget, scores in values.items()
+        for name, seeds in (("old", 5), ("new", 4))
+        for seed, value in enumerate(scores[:seeds])
+    ]
+    table = from_rows(rows)
+    found = cells(table, "old")
+    small = next(one for one in speed_ups(found, "gpu_hours") if one.budget == "small")
+    assert small.methods[0][1].ratio == pytest.approx(1.0, abs=0.1)  # and not 5 / 4
+    assert all(cell.entry("new").cost.gpu_hours == cell.entry("old").cost.gpu_hours for cell in found)
+
+
+def test_a_trial_with_several_metrics_has_one_cost_and_not_one_each(made):
+    rows = rows_of(made, {"old": BASE, "new": shifted(0.0)}, {"old": 1.0, "new": 0.95})
+    more = [{**row, "metric": name, "trial_id": f"{row['trial_id']} {name}"} for row in rows for name in ("f1", "top5")]
+    table = from_rows([*rows, *more])
+    (alone,) = only(rows, "latency_ms_p50").claims
+    among = trade_offs(table, cells(table, "old", {"accuracy": 0.01}), "latency_ms_p50")
+    (beside,) = next(one for one in among if one.metric == "accuracy").claims
+    assert beside.trade_off == alone.trade_off
+
+
 def test_an_unknown_cost_is_refused(made):
     table = from_rows(made.pair(BASE, BASE))
     found = cells(table, "old")
