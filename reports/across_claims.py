@@ -22,6 +22,9 @@ from .claims import Cell, Claim
 from .statistics import ALPHA, FloatArray, Share, holm, sign_test
 from .wording import Verdict
 
+DIGITS = 9
+"""Of an effect in the common unit; below is float noise, which would pass for a spread where a ratio never varies."""
+
 
 @dataclass(frozen=True)
 class AcrossClaim:
@@ -207,6 +210,7 @@ def _part(cell: Cell, claim: Claim, scales: Mapping[str, tuple[float, float]] | 
     else:
         floor, ceiling = scales[cell.dataset]
         effects = normalised(a, floor=floor, ceiling=ceiling) - normalised(b, floor=floor, ceiling=ceiling)
+    effects = np.round(effects, DIGITS)
     return Part(cell.dataset, tuple(effects.tolist()), c.failed, outcome)
 
 

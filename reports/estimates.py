@@ -79,7 +79,8 @@ def paired(differences: FloatArray) -> Estimate | None:
     n = len(differences)
     if n < 2:
         return None
-    spread = float(differences.std(ddof=1)) if np.ptp(differences) > 0 else 0.0
+    noise = 1e-12 * float(np.abs(differences).max())  # equal numbers that were computed in two ways
+    spread = float(differences.std(ddof=1)) if np.ptp(differences) > noise else 0.0
     return Estimate(float(differences.mean()), spread / np.sqrt(n), n - 1)
 
 

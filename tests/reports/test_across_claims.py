@@ -220,6 +220,18 @@ def test_an_upper_bound_without_any_error_takes_no_data_set_away(made):
     assert len(found.datasets) == 4
 
 
+def test_a_ratio_of_errors_that_never_varies_has_no_spread_to_judge_by(made):
+    rows = [
+        made.row(name, seed, factor * error, dataset=dataset, metric="error", unit="cm", higher_is_better=False)
+        for dataset in "ab"
+        for seed, error in enumerate((0.30, 0.31, 0.37))
+        for name, factor in (("old", 1.0), ("new", 0.9))
+    ]
+    (found,) = across(cells(from_rows(rows), "old"))
+    assert found.claims[0].verdict.word == "undecided"
+    assert found.claims[0].evidence.p is None
+
+
 def test_without_two_data_sets_in_the_common_unit_nothing_is_claimed(made):
     rows = suite(made, {"old": 1.0, "new": 0.9}, data_sets=2, budget="tiny")
     rows = [r | {"value": 1.0} if r["dataset"] == "d0" else r for r in rows]
