@@ -35,7 +35,8 @@ def cautions(table: pd.DataFrame, found: Sequence[Cell]) -> list[str]:
     failed = table[table["status"] == "failed"]
     lost = failed[~failed["error_class"].isin(OUTCOMES).fillna(False).astype(bool)]
     if len(lost):
-        causes = ", ".join(f"{name} × {count}" for name, count in sorted(lost["error_class"].value_counts().items()))
+        named = lost["error_class"].fillna("no cause given").value_counts()
+        causes = ", ".join(f"{name} × {count}" for name, count in sorted(named.items()))
         listed.append(
             f"{len(lost)} {plural(len(lost), 'trial')} ended by an error that is no result of a method ({causes}). "
             "Their pairs are left out, as if missing at random: mend the cause, then `zoombench run --retry-failed`."

@@ -49,10 +49,11 @@ def _found(cells: Sequence[Cell], claims: list[tuple[Cell, Claim]]) -> str:
 
 
 def _best(cells: Sequence[Cell], claims: list[tuple[Cell, Claim]]) -> str:
-    reference, better, met = cells[0].reference, Counter[str](), Counter[str]()
+    reference, better, worse, met = cells[0].reference, Counter[str](), Counter[str](), Counter[str]()
     for _, claim in claims:
         met[claim.method] += 1
         better[claim.method] += claim.verdict.word == "better"
+        worse[claim.method] += claim.verdict.word == "worse"
     rivals = list(dict.fromkeys(claim.method for _, claim in claims))
     best = max(rivals, key=lambda name: (better[name], _effect(name, claims)))
     if not better[best]:
@@ -73,8 +74,10 @@ def _best(cells: Sequence[Cell], claims: list[tuple[Cell, Claim]]) -> str:
     cost = f", at {cost.replace(', ', ' and ')}" if cost else ""
     if len(cells) == 1:
         return f"{best} is better{by}{cost}."
-    on = f"{better[best]} of {met[best]} combinations of data set and budget"
-    return f"{best} is better than {reference} on {on}, such as{by or ' in more seeds'} on {cell.title}{cost}."
+    several = len({(one.dataset, one.budget) for one in cells}) < len(cells)
+    on = f"{better[best]} of {met[best]} combinations of data set{', budget and metric' if several else ' and budget'}"
+    lost = f"; it is worse on {worse[best]}" if worse[best] else ""
+    return f"{best} is better than {reference} on {on}, such as{by or ' in more seeds'} on {cell.title}{cost}{lost}."
 
 
 def _effect(name: str, claims: list[tuple[Cell, Claim]]) -> float:

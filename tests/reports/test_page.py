@@ -16,8 +16,10 @@ import pytest
 
 from zoombench.harness.errors import TableError
 from zoombench.reports import page as page_module
+from zoombench.reports.claims import cells
 from zoombench.reports.page import About, claimed, render, write
 from zoombench.reports.table import from_rows
+from zoombench.reports.verdict import sentences
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 
@@ -320,6 +322,26 @@ def test_the_verdict_is_three_sentences(full):
     assert re.match(r"Of 8 planned comparisons with uniform, \d find a better method and \d are undecided\. ", lead)
     assert re.search(r"saliency_sampler is better than uniform on \d of 4 combinations of data set and budget", lead)
     assert lead.endswith("not for new test examples or other data sets.")
+
+
+def test_the_verdict_on_the_best_method_says_where_it_is_worse(made):
+    rows = [
+        made.row(name, seed, round(0.5 + 0.01 * seed + (by + 0.001 * seed) * (name == "new"), 4), dataset=dataset)
+        for dataset, by in (("a", 0.1), ("b", -0.1), ("c", -0.2))
+        for name in ("uniform", "new")
+        for seed in range(5)
+    ]
+    _, best, _ = sentences(cells(from_rows(rows), "uniform"))
+    assert best.startswith("new is better than uniform on 1 of 3 combinations of data set and budget, such as by")
+    assert best.endswith("; it is worse on 2.")
+    twice = [*rows, *({**row, "metric": "f1"} for row in rows)]
+    _, best, _ = sentences(cells(from_rows(twice), "uniform"))
+    assert "on 2 of 6 combinations of data set, budget and metric" in best
+
+
+def test_a_failure_without_a_cause_is_said_to_have_none(made):
+    page = render(from_rows([made.row(), made.row("new"), made.failed("new", 1, error="")]), about())
+    assert "1 trial ended by an error that is no result of a method (no cause given × 1)" in page
 
 
 def test_alpha_sets_every_level_on_the_page(made):
