@@ -4,7 +4,8 @@ One row is one score of one method on one data set with one seed. Required colum
 and higher_is_better (true or false). Optional: every other column of `table.COLUMNS`, such as
   unit      of the value; `fraction` for a share between 0 and 1, which is then shown in percent (default: units)
   budget    what the method was allowed; one table may hold several (default: default)
-  status    done, failed, stopped, skipped or missing, or an ending such as diverged (default: done)
+  status    done, stopped, skipped, missing, or an ending: diverged and out of memory count against the method,
+            infrastructure failure and a plain failed leave the pair out (default: done)
   competes  false for an upper bound (default: true)
   n_test    test examples; accuracy is then compared in steps of one example
 and the costs (gflops, latency_ms_p50, peak_memory_mib, gpu_hours, …). Columns of other names are left out, and said.
@@ -24,7 +25,7 @@ from ..harness.errors import TableError
 from .table import KEY, NAMES, from_rows
 
 REQUIRED = ("method", "dataset", "seed", "metric", "value", "higher_is_better")
-DEFAULTS = {"budget": "default", "unit": "units", "competes": "true", "status": "done", "split": "test"}
+DEFAULTS = {"status": "done", "budget": "default", "unit": "units", "competes": "true", "split": "test"}
 BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
 
@@ -53,6 +54,9 @@ def read(path: Path) -> Given:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise TableError(f"{file} cannot be read as a table: {first}. Write it again as CSV or parquet.") from error
     raw.columns = [str(name).strip() for name in raw.columns]
+    twice = sorted({name for name in raw.columns if list(raw.columns).count(name) > 1})
+    if twice:
+        raise TableError(f"{file} has the column {', '.join(twice)} more than once; expected each once. Rename one.")
     absent = [name for name in REQUIRED if name not in raw.columns]
     if absent:
         raise TableError(
@@ -60,7 +64,12 @@ def read(path: Path) -> Given:
             "reports/reading.py says what each holds."
         )
     for name, default in DEFAULTS.items():
-        raw[name] = default if name not in raw.columns else raw[name].where(~_empty(raw[name]), default)
+        blank = _empty(raw[name]) if name in raw.columns else pd.Series(True, index=raw.index)
+        if name == "unit" and name in raw.columns:
+            blank &= raw["status"].isin(
+                ["done", "completed"]
+            )  # a trial without a score need not say what it would have been in
+        raw[name] = default if blank.all() else raw[name].where(~blank, default)
     for name in ("higher_is_better", "competes", "amp"):
         if name in raw.columns:
             raw[name] = [_boolean(cell, name, file) for cell in raw[name]]
@@ -72,6 +81,10 @@ def read(path: Path) -> Given:
         table = from_rows({str(name): cell for name, cell in row.items()} for row in kept.to_dict("records"))
     except TableError as error:
         raise TableError(f"{file}: {error}") from error
+    percent = table["unit"].eq("fraction") & table["higher_is_better"] & (table["value"] > 1 + 1e-9)
+    if percent.fillna(False).any():
+        most = table.loc[percent.fillna(False), "value"].max()
+        raise TableError(f"{file}: found a fraction of {most:g}, expected 0 to 1. Divide it or name another unit.")
     return Given(
         table,
         methods=_first_seen(raw["method"]),

@@ -71,6 +71,7 @@ ENDINGS = {
 }
 """What else the status of a row may be called when it is read, and what it then becomes: status and error class."""
 LARGEST = 1e100
+COSTS = ("parameters", "gflops", "latency_ms_p50", "latency_ms_p90", "peak_memory_mib", "train_seconds", "gpu_hours")
 OUTCOMES = ("NonFiniteLoss", "OutOfMemoryError", "MemoryError")
 """Errors that are a result of the method under its budget, and lose its pairs. Any other error (a lost node, a full
 disk, a mistake in the code) says nothing of that kind: its pairs are left out, and the page says so."""
@@ -128,7 +129,7 @@ def check(table: pd.DataFrame) -> None:
     for name in ("unit", "higher_is_better"):
         _one_each(table, ["dataset", "metric"], name)
     _one_each(table, ["method"], "competes")
-    for name in ("parameters", "gflops", "latency_ms_p50", "latency_ms_p90", "peak_memory_mib", "train_seconds"):
+    for name in COSTS:
         _refuse(table, (table[name] < 0).fillna(False), f"a negative {name}", expected="zero or more", show=(name,))
 
 
@@ -201,7 +202,7 @@ def _number(cell: Any, column: Column) -> float | int | None:
         number = float(cell)
         if column.dtype == "Float64":
             return number
-        whole = int(cell) if isinstance(cell, int | str) else int(number)
+        whole = int(cell) if isinstance(cell, int) or str(cell).strip().lstrip("+-").isdigit() else int(number)
         if whole != number:
             raise ValueError("not a whole number")
         return whole

@@ -65,6 +65,23 @@ def test_endings_in_plain_words_become_statuses(tmp_path):
     assert (found["status"] == "done").sum() == 5
 
 
+def test_whole_numbers_may_be_written_as_other_programs_write_them(tmp_path):
+    text = (
+        SMALL.replace("seed,method", "n_test,seed,method").replace("\n1,", "\n1000.0,1.0,").replace("\n2,", "\n,2.0,")
+    )
+    table = given(tmp_path, text).table
+    assert set(table["seed"]) == {1, 2}
+    assert set(table["n_test"].dropna()) == {1000}
+
+
+def test_a_trial_that_failed_need_not_say_its_unit(tmp_path):
+    text = SMALL.replace("seed,method", "unit,status,seed,method").replace("\n1,", "\ncm,done,1,")
+    text = text.replace("\n2,", "\n,diverged,2,").replace("2.5", "").replace("1.5", "")
+    table = given(tmp_path, text).table
+    assert table["unit"].dropna().unique().tolist() == ["cm"]
+    assert table.loc[table["status"] == "failed", "error_class"].tolist() == ["NonFiniteLoss", "NonFiniteLoss"]
+
+
 def test_columns_of_other_names_are_said(tmp_path):
     found = given(
         tmp_path, SMALL.replace("seed,method", "seed,mood,method").replace("\n1,", "\n1,x,").replace("\n2,", "\n2,y,")
@@ -84,6 +101,17 @@ def test_columns_of_other_names_are_said(tmp_path):
         (SMALL.replace("2.0", "two"), "column value holds 'two', expected Float64"),
         (SMALL.replace("\n2,zeta", "\n1,zeta"), "duplicate keys in 2 rows"),
         (SMALL.replace("1.5,false", "1.5,true"), "found higher_is_better False and True for cars, error"),
+        (SMALL.replace("seed,method", "seed,method, value"), "has the column value more than once; expected each once"),
+        (SMALL.replace("value,", "gpu_hours,value,").replace("error,", "error,-1,"), "found a negative gpu_hours"),
+        (
+            SMALL.replace("error", "share")
+            .replace("false", "true")
+            .replace("FALSE", "true")
+            .replace("seed,", "unit,seed,")
+            .replace("\n1,", "\nfraction,1,")
+            .replace("\n2,", "\nfraction,2,"),
+            "found a fraction of 2.5, expected 0 to 1. Divide it or name another unit.",
+        ),
         ("", "cannot be read as a table"),
     ],
 )
