@@ -94,7 +94,9 @@ def load(model: nn.Module, weights: str, *, network: str, heads: tuple[str, ...]
     """Fill a network with weights: torchvision's by name, or a checkpoint by path.
 
     Layers whose names start with one of `heads` keep their random start if the checkpoint's have another shape, as the
-    number of classes differs. Raises WeightsError for anything else that is missing, unexpected or of another shape.
+    number of classes differs. BatchNorm's counts of batches, which checkpoints from before torch 0.4.1 lack, may be
+    absent: nothing here reads them. Raises WeightsError for anything else that is missing, unexpected or of another
+    shape.
     """
     state = _read(weights) if names_a_file(weights) else _from_torchvision(weights, network)
     own = model.state_dict()
@@ -103,7 +105,7 @@ def load(model: nn.Module, weights: str, *, network: str, heads: tuple[str, ...]
         state = {key: value for key, value in state.items() if not key.startswith(heads)}
         own = {key: value for key, value in own.items() if key not in head}
     faults = [
-        *[f"{key} is missing" for key in own if key not in state],
+        *[f"{key} is missing" for key in own if key not in state and not key.endswith(".num_batches_tracked")],
         *[f"{key} is unknown" for key in state if key not in own],
         *[
             f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
@@ -135,9 +137,10 @@ def _from_torchvision(name: str, network: str) -> dict[str, Tensor]:
     chosen = models.get_model_weights(network)[name]
     try:
         state: dict[str, Tensor] = chosen.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # a file that is cut off raises of many kinds
         raise WeightsError(
-            f"weights {name} of {network} are not in {torch.hub.get_dir()}/checkpoints and cannot be downloaded "
-            f"({error}). Put {chosen.url.rsplit('/', 1)[1]} there, from {chosen.url}, or name a checkpoint's path."
+            f"weights {name} of {network} are not whole in {torch.hub.get_dir()}/checkpoints and cannot be "
+            f"downloaded ({type(error).__name__}: {error}). Put {chosen.url.rsplit('/', 1)[1]} there, from "
+            f"{chosen.url}, or name a checkpoint's path."
         ) from error
     return state
