@@ -14,7 +14,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..harness.budget import Budget
 from ..harness.contract import Method, Output
@@ -104,7 +103,7 @@ class ITracker(Method):
         if face_grid.shape[1:] != (GRID, GRID):
             raise ShapeError(f"face_grid is {tuple(face_grid.shape[1:])}; expected ({GRID}, {GRID}) for each example.")
         crops = {"face": face, "eye_left": eye_left, "eye_right": eye_right}
-        seen = {name: self.mean_images[name](resize(crop, self.size)) for name, crop in crops.items()}
+        seen = {name: self.mean_images[name](overview(crop, self.size)) for name, crop in crops.items()}
         left, right = self.eye_trunk(torch.cat((seen["eye_left"], seen["eye_right"]))).chunk(2)
         eyes = self.eyes(torch.cat((left, right), dim=1))
         joined = torch.cat((eyes, self.face(self.face_trunk(seen["face"])), self.grid(face_grid.flatten(1))), dim=1)
@@ -115,14 +114,6 @@ class ITracker(Method):
 def build(config: Config, task: Task, budget: Budget) -> ITracker:
     """The four-input network; the budget's task network has no part in it."""
     return ITracker(config, task=task, budget=budget)
-
-
-def resize(crop: Float[Tensor, "batch 3 rows columns"], size: int) -> Float[Tensor, "batch 3 size size"]:
-    """The area average where the crop shrinks; bilinear where it grows, as an area average would show blocks."""
-    if min(crop.shape[2:]) >= size:
-        return overview(crop, size)
-    # antialias matters for a crop that grows in one direction and shrinks in the other.
-    return functional.interpolate(crop, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def paper_trunk() -> nn.Sequential:

@@ -37,14 +37,15 @@ def overview(
     """The image at low resolution: every output pixel is the mean of the area that it covers.
 
     Exact also where size does not divide the image's sides: a pixel on an edge counts with the part of it inside.
+    A side that is shorter than size grows bilinearly, as an area average would show blocks.
     """
     rows, columns = image.shape[2:]
     height, width = height_width(size)
     if rows % height == 0 and columns % width == 0:  # the same mean, at a tenth of the operations
         return functional.avg_pool2d(image, (rows // height, columns // width))
     with torch.autocast(device_type=image.device.type, enabled=False):
-        across = _area_weights(columns, width, like=image)
-        down = _area_weights(rows, height, like=image)
+        across = _resizing_weights(columns, width, like=image)
+        down = _resizing_weights(rows, height, like=image)
         return down @ (image @ across.mT)
 
 
@@ -76,10 +77,14 @@ def box_grid(
     return torch.stack((x[:, None, :].expand(-1, size[0], -1), y[:, :, None].expand(-1, -1, size[1])), dim=-1)
 
 
-def _area_weights(pixels: int, size: int, *, like: Tensor) -> Float[Tensor, "size pixels"]:
-    """Share of each pixel in each of `size` equal stretches of a row; every row sums to one."""
+def _resizing_weights(pixels: int, size: int, *, like: Tensor) -> Float[Tensor, "size pixels"]:
+    """Share of each pixel of a row in each of `size` equal stretches of it; every row of the matrix sums to one."""
     edges = torch.arange(size + 1, device=like.device, dtype=torch.float32) * (pixels / size)
     left = torch.arange(pixels, device=like.device, dtype=torch.float32)
-    overlap = torch.minimum(edges[1:, None], left + 1) - torch.maximum(edges[:-1, None], left)
-    weights: Tensor = overlap.clamp(min=0) * (size / pixels)
+    if size > pixels:  # each stretch lies within a pixel or two: read at its middle, half-pixel centres
+        reads = ((edges[1:] + edges[:-1]) / 2 - 0.5).clamp(0, pixels - 1)
+        weights = (1 - (reads[:, None] - left).abs()).clamp(min=0)
+    else:
+        overlap = torch.minimum(edges[1:, None], left + 1) - torch.maximum(edges[:-1, None], left)
+        weights = overlap.clamp(min=0) * (size / pixels)
     return weights.to(like.dtype)

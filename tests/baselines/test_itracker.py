@@ -6,8 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoombench.baselines import itracker
-from zoombench.baselines.itracker import Config, ITracker, MeanImage, build, paper_trunk, remark, resize
-from zoombench.baselines.layers.resample import overview
+from zoombench.baselines.itracker import Config, ITracker, MeanImage, build, paper_trunk, remark
 from zoombench.harness.budget import Budget
 from zoombench.harness.errors import ShapeError
 from zoombench.harness.tasks import Classification, Gaze
@@ -162,18 +161,6 @@ def test_a_mean_image_stays_in_float32_under_mixed_precision() -> None:
     layer = MeanImage(6)
     layer(torch.rand(4, 3, 6, 6).bfloat16())
     assert layer.mean.dtype == torch.float32
-
-
-def test_a_crop_shrinks_by_area_average_and_grows_without_blocks() -> None:
-    large = torch.rand(1, 3, 50, 44, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(resize(large, 16), overview(large, 16))
-    torch.testing.assert_close(resize(large[:, :, :16, :16], 16), large[:, :, :16, :16])
-    ramp = torch.arange(8.0).expand(1, 3, 8, 8)
-    grown = resize(ramp, 24)
-    middles = (torch.arange(24) + 0.5) / 3 - 0.5
-    torch.testing.assert_close(grown[0, 0, 5], middles.clamp(0, 7))
-    narrow = resize(torch.rand(1, 3, 50, 8, generator=torch.Generator().manual_seed(0)), 16)
-    assert narrow.shape == (1, 3, 16, 16)
 
 
 def test_it_answers_whatever_task_has_these_inputs() -> None:
