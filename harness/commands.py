@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -125,15 +126,18 @@ def sync_tracking(options: argparse.Namespace) -> int:
 def list_names(options: argparse.Namespace) -> int:
     """Names and first lines; a file that cannot be read is listed with the reason."""
     if options.what == "sweeps":
-        for path in sorted(sweepfile.SWEEPS.glob("*.yaml")):
+        paths = sorted(sweepfile.SWEEPS.glob("*.yaml"))
+        width = max(len(path.stem) for path in paths)
+        for path in paths:
             first = path.read_text(encoding="utf-8").split("\n")[0]
-            print(f"{path.stem:24} {first.lstrip('# ')}")
+            print(f"{path.stem:{width}} {first.lstrip('# ')}")
         return DONE
     kind: lookup.Kind = "method" if options.what == "methods" else "dataset"
     for name in lookup.names(kind):
         try:
             declared = lookup.declaration(kind, name)
-            defaults = ", ".join(f"{key}: {value}" for key, value in declared.resolve({}).items())
+            settings = yaml.safe_dump(declared.resolve({}), default_flow_style=True, sort_keys=False, width=10**6)
+            defaults = settings.strip().strip("{}")  # can be copied into a sweep file
             print(f"{name:24} {declared.summary}")
             print(f"{'':24} settings: {defaults or 'none'}")
         except UsageError as error:

@@ -1,6 +1,9 @@
 """The folder is the registry; what a file declares is read without torch."""
 
+from itertools import pairwise
+
 import pytest
+import yaml
 
 from zoombench.harness import cli, lookup
 from zoombench.harness.errors import UnknownName, UsageError
@@ -130,6 +133,18 @@ def test_a_broken_file_is_listed_with_the_reason_and_breaks_no_other(folder, tex
     said = capsys.readouterr().out
     assert message in said
     assert "saliency_sampler" in said
+
+
+@pytest.mark.parametrize(("kind", "section"), [("method", "methods"), ("dataset", "datasets")])
+def test_listed_settings_can_be_copied_into_a_sweep_file(kind, section, capsys):
+    assert cli.main(["list", section]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for line, below in pairwise(lines):
+        name, said = line.split(" ")[0], below.strip()
+        if name and said.startswith("settings: ") and said != "settings: none":
+            copied = yaml.safe_load("{" + said.removeprefix("settings: ") + "}")
+            declared = lookup.declaration(kind, name)
+            assert declared.resolve(copied) == declared.resolve({})
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_one():
