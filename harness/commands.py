@@ -140,7 +140,7 @@ def list_names(options: argparse.Namespace) -> int:
             defaults = settings.strip().strip("{}")  # can be copied into a sweep file
             print(f"{name:24} {declared.summary}")
             print(f"{'':24} settings: {defaults or 'none'}")
-        except UsageError as error:
+        except (UsageError, ValueError, yaml.YAMLError) as error:
             print(f"{name:24} unavailable: {error}")
     return DONE
 

@@ -135,6 +135,15 @@ def test_a_broken_file_is_listed_with_the_reason_and_breaks_no_other(folder, tex
     assert "saliency_sampler" in said
 
 
+@pytest.mark.parametrize("field", ["width: int", "width: complex = 1j"], ids=["no default", "not of YAML"])
+def test_settings_that_cannot_be_listed_hide_no_other_method(folder, field, capsys):
+    (folder / "mine.py").write_text(GOOD.replace("width: int = 4", field))
+    assert cli.main(["list", "methods"]) == 0
+    said = capsys.readouterr().out
+    assert "mine                     unavailable: " in said
+    assert "uniform " in said
+
+
 @pytest.mark.parametrize(("kind", "section"), [("method", "methods"), ("dataset", "datasets")])
 def test_listed_settings_can_be_copied_into_a_sweep_file(kind, section, capsys):
     assert cli.main(["list", section]) == 0
