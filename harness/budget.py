@@ -63,7 +63,7 @@ class Budget(BaseModel):
 class Training(BaseModel):
     """The optimizer and its schedule, the same for every method; left out: AdamW under a one-cycle schedule."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=3e-3, gt=0)

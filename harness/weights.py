@@ -41,18 +41,17 @@ def _content_hash(path: str, size: int, changed: int) -> str:
 
 
 def refuse_unfit(trials: Iterable["TrialSpec"]) -> None:
-    """Build every method that starts from weights once, so that what is missing or does not fit is said before a start.
+    """Build every method once, so that settings and weights that cannot work are said before a start.
 
-    Weights of torchvision's are downloaded by torchvision here, if they are not there. Raises UsageError.
+    Weights of torchvision's are downloaded by torchvision here, if they are not there. Raises UsageError for what a
+    user can mend; a method that fails otherwise ends its own trials, and not the sweep.
     """
-    different = {
-        (trial.method.label, trial.dataset.label, trial.budget_label): trial
-        for trial in trials
-        if any(names_weights(*item) for item in [*trial.method.config.items(), *trial.budget])
-    }
+    different = {(trial.method.label, trial.dataset.label, trial.budget_label): trial for trial in trials}
     for trial in different.values():
-        module = lookup.load("method", trial.method.name)
         try:
+            module = lookup.load("method", trial.method.name)
             module.build(module.Config(**trial.method.config), trial.task, trial.budget)
-        except WeightsError as error:
-            raise UsageError(f"{trial.method.label}, {trial.budget_label}: {error}") from error
+        except (WeightsError, ValueError) as error:
+            raise UsageError(f"{trial.method.label}, {trial.dataset.label}, {trial.budget_label}: {error}") from error
+        except Exception:  # noqa: BLE001 - it becomes the error of each of its trials
+            continue

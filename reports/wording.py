@@ -143,11 +143,13 @@ def level(alpha: float) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A p-value to two or three digits, never as 0."""
+    """A p-value to three digits, never as 0, and to more where three would round it up to .05."""
     if p is None:
         return "–"
     if p < 0.001:
         return "<.001"
+    if 0.0495 <= p < 0.05:
+        return ".0499" if p >= 0.04995 else f"{p:.4f}".lstrip("0")
     return "1" if p >= 0.9995 else f"{p:.3f}".lstrip("0")
 
 

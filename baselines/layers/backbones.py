@@ -119,8 +119,12 @@ def load(model: nn.Module, weights: str, *, network: str, heads: tuple[str, ...]
     model.load_state_dict(state, strict=False)
 
 
+_WRAPPERS = ("module.", "_orig_mod.", "task_network.", "model.")
+"""What comes before a network's own names: DDP, torch.compile, a method of this benchmark, Backbone."""
+
+
 def _read(path: str) -> dict[str, Tensor]:
-    """The state dict of a checkpoint: bare, or under `model` or `state_dict`; DDP's prefix is taken off."""
+    """A checkpoint's state dict: bare, or under `model` or `state_dict`; of a trial's weights.pt its task network."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -128,9 +132,14 @@ def _read(path: str) -> dict[str, Tensor]:
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    content = content if isinstance(content, dict) else {"": content}
+    state = {key: value for key, value in content.items() if not str(key).endswith("_extra_state")}
+    if not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"weights {path} hold no state dict: expected names to tensors, alone or under `model`.")
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    for wrapper in _WRAPPERS:
+        inside = {key.removeprefix(wrapper): value for key, value in state.items() if key.startswith(wrapper)}
+        state = inside or state
+    return state
 
 
 def _from_torchvision(name: str, network: str) -> dict[str, Tensor]:

@@ -76,7 +76,7 @@ def test_a_checkpoint_that_does_not_fit_stops_a_sweep_before_it_starts(started_f
     results = tmp_path / "results"
     assert cli.main(["run", str(started_from("bad.pt")), "--serial", "--results", str(results)]) == 2
     said = capsys.readouterr().err
-    assert "uniform, b: weights" in said
+    assert "uniform, corners, b: weights" in said
     assert "do not fit small: " in said
     assert not list((results / "trials").glob("*"))
 
@@ -93,3 +93,25 @@ def test_a_sweep_that_is_done_reads_no_weights_again(started_from, checkpoint, t
     assert cli.main(words) == 0
     monkeypatch.setattr(torch, "load", None)
     assert cli.main(words) == 0
+
+
+def test_a_setting_that_only_the_network_can_refuse_stops_a_sweep_before_it_starts(sweep_file, tmp_path, capsys):
+    path = sweep_file(methods={"uniform": {}, "deformable_convolution": {"groups": 5}})
+    assert cli.main(["run", str(path), "--serial", "--results", str(tmp_path / "results")]) == 2
+    assert "deformable_convolution, corners, b: groups is 5: " in capsys.readouterr().err
+    assert not list((tmp_path / "results" / "trials").glob("*"))
+
+
+@pytest.mark.parametrize("method", ["uniform", "saliency_sampler", "class_activation_crop"])
+@pytest.mark.parametrize("network", ["small", "resnet18"])
+def test_a_trial_starts_from_the_weights_of_another(sweep_file, tmp_path, method, network):
+    budget = BUDGET | {"task_network": network}
+    first = the_trial(sweep_file(methods={"uniform": {}}, budgets={"b": budget}))
+    saved = trial._Trial.build(first, tmp_path / "first", Settings(), torch.device("cpu")).method.state_dict()
+    torch.save({"trial": first.id, "model": saved | {"_extra_state": {"crops": True}}}, tmp_path / "weights.pt")
+    budget["task_weights"] = "weights.pt"
+    second = the_trial(sweep_file(methods={method: {}}, budgets={"b": budget}, seeds=[9]))
+    own = trial._Trial.build(second, tmp_path / "second", Settings(), torch.device("cpu")).method.state_dict()
+    convolutions, loaded = ([v for v in state.values() if getattr(v, "ndim", 0) == 4] for state in (saved, own))
+    assert convolutions
+    assert all(any(torch.equal(value, other) for other in loaded) for value in convolutions)

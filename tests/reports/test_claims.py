@@ -5,6 +5,7 @@ import pytest
 from zoombench.harness.errors import TableError
 from zoombench.reports.claims import cells, family_size
 from zoombench.reports.table import from_rows
+from zoombench.reports.wording import p_value
 
 BETTER = [0.70, 0.72, 0.71, 0.73, 0.70]
 BASE = [0.60, 0.61, 0.62, 0.61, 0.60]
@@ -216,3 +217,10 @@ def test_a_stopped_trial_belongs_to_a_search_and_to_no_comparison(made):
     assert (cell.claims[0].comparison.n, cell.claims[0].comparison.failed) == (4, 0)
     assert cell.entry("new").stopped == 1
     assert cell.entry("new").summary.n == 4
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"), [(None, "–"), (0.0004, "<.001"), (0.0496, ".0496"), (0.049999, ".0499"), (0.05, ".050"), (1.0, "1")]
+)
+def test_a_p_value_is_never_rounded_up_to_the_level(p, shown):
+    assert p_value(p) == shown
