@@ -94,8 +94,8 @@ def to_svg(figure: "Figure", *, prefix: str, title: str, description: str) -> st
 
 def _short(attribute: re.Match[str]) -> str:
     """Coordinates to a hundredth of a point, paths without the spaces that they can miss: half the bytes."""
-    text = re.sub(r"(\.\d\d)\d+", r"\1", attribute.group(0))
+    text = re.sub(r"(?<=\.\d\d)\d+", "", attribute.group(0))
     if not text.startswith(" d="):
         return text
-    text = re.sub(r"(\.\d)0\b|\.00\b", r"\1", text)
+    text = re.sub(r"(?<=\.\d)0\b", "", text)
     return ' d="' + re.sub(r"\s*([A-Za-z])\s*", r"\1", text[4:])
