@@ -197,7 +197,9 @@ def _front(cell: Cell, costs: dict[str, FloatArray], axis: str, seed: int) -> tu
         logs = np.log(costs[e.method])
         counted = axis in COUNTED and np.ptp(logs) == 0
         measured.append(counted or len(logs) >= 3)
-        drawn[:, column] = logs.mean() if counted or len(logs) < 3 else mean_draws(logs[None], rng=rng)[:, 0]
+        drawn[:, column] = logs[0] if np.ptp(logs) == 0 else logs.mean()  # equal costs tie, to the last digit
+        if len(logs) >= 3 and np.ptp(logs) > 0:  # one row of mean_draws, without other rows to pair it with
+            drawn[:, column] += logs.std(ddof=1) / np.sqrt(len(logs)) * rng.standard_t(len(logs) - 1, size=DRAWS)
     chance = dict(zip((e.method for e in entries), p_on_front(drawn, scores), strict=True))
     sure = {e.method: bool(a and b) for e, a, b in zip(entries, enough, measured, strict=True)}
     best = set(cell.front(axis))

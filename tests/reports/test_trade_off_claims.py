@@ -169,3 +169,9 @@ def test_an_unknown_cost_is_refused(made):
         with pytest.raises(TableError, match="found the cost 'watts', expected one of: parameters, gflops"):
             ask()
     assert trade_offs(table, (), "gflops") == ()
+
+
+def test_costs_that_are_equal_tie_on_the_front_whatever_their_digits(made):
+    rows = rows_of(made, {"old": BASE, "new": shifted(0.05)}, {"old": 1.0, "new": 1.0}, gpu_hours=0.02)
+    points = {point.method: point.p_on_front for point in only(rows, "gpu_hours").front}
+    assert points == {"old": 0.0, "new": 1.0}
