@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 40
 """Points drawn of one curve; more cannot be told apart on the page and would make it large."""
+MOST_SEEDS = 20
+"""Seeds drawn of one curve, evenly chosen; the mean, its band and n are over all of them."""
 KINDS = 2
 """Pairs of metric and split that are drawn: the cell's own metric first."""
 
@@ -58,16 +60,15 @@ def panels(frame: pd.DataFrame, table: pd.DataFrame, cell: Cell) -> tuple[Panel,
 
     Hours are not recorded by epoch: a trial's hours of training are shared evenly among its epochs.
     """
-    rows = frame[(frame["dataset"] == cell.dataset) & (frame["budget"] == cell.budget)].dropna(subset=["value"])
-    rows = rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
-    kinds = sorted(
-        {(str(metric), str(split)) for metric, split in zip(rows["metric"], rows["split"], strict=True)},
-        key=lambda kind: (kind[0] != cell.metric.name, kind),
-    )[:KINDS]
+    rows = frame[(frame["dataset"] == cell.dataset) & (frame["budget"] == cell.budget)]
+    rows = rows[np.isfinite(rows["value"].to_numpy(dtype=float, na_value=np.nan))]
+    parts = {tuple(map(str, key)): part for key, part in rows.groupby(["metric", "split", "method"], sort=False)}
+    kinds = sorted({key[:2] for key in parts}, key=lambda kind: (kind[0] != cell.metric.name, kind))[:KINDS]
     timed = table[(table["dataset"] == cell.dataset) & (table["budget"] == cell.budget)].set_index("trial_id")
     gpu = bool((timed["gpu_hours"].fillna(0) > 0).any())
     hours = timed["gpu_hours"] if gpu else timed["train_seconds"] / 3600
-    an_epoch = (hours / timed["epoch"].where(timed["epoch"] > 0)).groupby(level=0).first()
+    by_trial = (hours / timed["epoch"].where(timed["epoch"] > 0)).groupby(level=0).first()
+    an_epoch = dict(zip(by_trial.index, by_trial.to_numpy(dtype=float, na_value=np.nan).tolist(), strict=True))
     return tuple(
         Panel(
             metric,
@@ -75,7 +76,7 @@ def panels(frame: pd.DataFrame, table: pd.DataFrame, cell: Cell) -> tuple[Panel,
             tuple(
                 _curve(entry.method, part, an_epoch, cell.alpha)
                 for entry in cell.entries
-                if len(part := rows[_is(rows, metric=metric, split=split, method=entry.method)])
+                if (part := parts.get((metric, split, entry.method))) is not None
             ),
             gpu,
         )
@@ -100,12 +101,12 @@ def draw(panel: Panel, cell: Cell, styles: Mapping[str, Look], *, by_hours: bool
             look = styles[curve.method]
             x = curve.hours if by_hours and curve.hours is not None else curve.epochs
             gap = [np.nan]  # one path with gaps instead of a path a seed: half the bytes
-            thin = [(np.interp(epochs, curve.epochs, x), scale * values) for epochs, values in curve.seeds.values()]
+            some = list(curve.seeds.values())[:: -(-len(curve.seeds) // MOST_SEEDS)]
+            thin = [(np.interp(epochs, curve.epochs, x), scale * values) for epochs, values in some]
             line = [np.concatenate([part for one in thin for part in (one[axis], gap)]) for axis in (0, 1)]
             axes.plot(*line, lw=0.6, alpha=0.35, **look.ink)
-            for seed, (at, values) in zip(curve.seeds, thin, strict=True):
-                if seed in curve.short:
-                    axes.plot(at[-1], values[-1], "x", ms=5, **look.ink)
+            for epochs, values in (curve.seeds[seed] for seed in curve.seeds if seed in curve.short):
+                axes.plot(np.interp(epochs[-1], curve.epochs, x), scale * values[-1], "x", ms=5, **look.ink)
             axes.fill_between(x, scale * curve.low, scale * curve.high, alpha=0.13, lw=0, **look.ink)
             axes.plot(x, scale * curve.mean, lw=2, **look.ink)
             ends.append((curve.method, float(x[-1]), scale * float(curve.mean[-1])))
@@ -135,41 +136,36 @@ def _finding(panel: Panel, cell: Cell) -> str:
     return f"After its last epoch {best} is {word}, {shown} (mean over its seeds).{stopped}"
 
 
-def _curve(method: str, rows: pd.DataFrame, an_epoch: pd.Series, alpha: float) -> Curve:
-    from scipy.stats import t
+def _curve(method: str, rows: pd.DataFrame, an_epoch: Mapping[str, float], alpha: float) -> Curve:
+    from scipy.special import stdtrit
 
-    wide = rows.assign(epoch=rows["epoch"].astype(int), value=rows["value"].astype(float)).pivot_table(
-        index="epoch", columns="seed", values="value", aggfunc="last"
-    )
-    seeds = wide.columns.astype(int).tolist()
-    ends = {seed: float(wide.index[wide[seed].notna()].max()) for seed in seeds}
-    wide = wide.iloc[np.unique(np.linspace(0, len(wide) - 1, min(len(wide), MOST_POINTS)).round().astype(int))]
-    values = wide.to_numpy(dtype=float)
-    n = np.isfinite(values).sum(axis=1).astype(float)
-    mean = wide.mean(axis=1).to_numpy(dtype=float)
-    spread_of = wide.std(axis=1, ddof=1).to_numpy(dtype=float)
+    epochs, row = np.unique(rows["epoch"].to_numpy(dtype=np.int64), return_inverse=True)
+    seeds, column = np.unique(rows["seed"].to_numpy(dtype=np.int64), return_inverse=True)
+    values = np.full((len(epochs), len(seeds)), np.nan)
+    values[row, column] = rows["value"].to_numpy(dtype=float)
+    ends = [int(epochs[np.isfinite(line)][-1]) for line in values.T]
+    shown = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), MOST_POINTS)).round().astype(int))
+    epochs, values = epochs[shown].astype(float), values[shown]
+    there = np.isfinite(values)
+    n = there.sum(axis=1).astype(float)
+    mean = np.where(there, values, 0.0).sum(axis=1) / n
+    off = np.where(there, values - mean[:, None], 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        half = np.where(n >= 3, t.isf(alpha / 2, np.maximum(n - 1, 1)) * spread_of / np.sqrt(n), np.nan)
-    epochs = wide.index.to_numpy(dtype=float)
-    hours = float(an_epoch.reindex(rows["trial_id"].unique()).astype(float).mean())
+        error = np.sqrt((off**2).sum(axis=1) / (n - 1) / n)
+    half = np.where(n >= 3, -stdtrit(np.maximum(n - 1, 1), alpha / 2) * error, np.nan)
+    hours = np.array([an_epoch.get(trial, np.nan) for trial in rows["trial_id"].unique()])
+    an_hour = float(hours[np.isfinite(hours)].mean()) if np.isfinite(hours).any() else 0.0
     return Curve(
         method=method,
         epochs=epochs,
-        hours=epochs * hours if np.isfinite(hours) and hours > 0 else None,
-        seeds={seed: (epochs[k := np.isfinite(values[:, i])], values[k, i]) for i, seed in enumerate(seeds)},
+        hours=epochs * an_hour if an_hour > 0 else None,
+        seeds={seed: (epochs[there[:, i]], values[there[:, i], i]) for i, seed in enumerate(seeds.tolist())},
         n=n,
         mean=mean,
         low=mean - half,
         high=mean + half,
-        short=frozenset(seed for seed, end in ends.items() if end < max(ends.values())),
+        short=frozenset(seed for seed, end in zip(seeds.tolist(), ends, strict=True) if end < max(ends)),
     )
-
-
-def _is(rows: pd.DataFrame, **wanted: str) -> "pd.Series[bool]":
-    chosen = pd.Series(True, index=rows.index)
-    for name, value in wanted.items():
-        chosen &= rows[name] == value
-    return chosen
 
 
 def _label_ends(axes: "Axes", ends: list[tuple[str, float, float]], styles: Mapping[str, Look]) -> None:

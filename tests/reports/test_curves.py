@@ -102,3 +102,12 @@ def test_the_cells_metric_comes_first_and_values_that_are_not_finite_are_left_ou
     loss = scores.assign(metric="loss", split="train", value=np.inf)
     _, panels = drawn(rows, pd.concat([loss, scores]))
     assert [(panel.metric, panel.split) for panel in panels] == [("accuracy", "validation")]
+
+
+def test_of_many_seeds_some_are_drawn_and_all_are_in_the_mean(made):
+    rows = [made.row(m, s, 0.5) for m in ("uniform", "new") for s in range(63)]
+    cell, (panel,) = drawn(rows, frame(rows, 3, wave))
+    assert panel.curves[1].n.tolist() == [63] * 3
+    svg = curves.draw(panel, cell, figures.looks([cell]), by_hours=False, prefix="a")
+    (thin, _) = (path for path in svg.split("<path") if "stroke-opacity: 0.35" in path)
+    assert thin.count("M") == 16  # every fourth: the smallest step with at most MOST_SEEDS
