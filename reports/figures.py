@@ -192,7 +192,7 @@ def trade_off(
 
     Methods that are undecided, which may or may not be on the front, are drawn hollow.
     """
-    if not _priced(cell, axis):
+    if not priced(cell, axis):
         return None
     with style():
         figure = new_figure(5.0, 3.9)
@@ -222,7 +222,7 @@ def _panel(axes: "Axes", cell: Cell, styles: Mapping[str, Look], axis: CostAxis,
 
     scale = cell.metric.scale
     axes.set_xscale("log")
-    for entry, cost in _priced(cell, axis):
+    for entry, cost in priced(cell, axis):
         look, s = styles[entry.method], entry.summary
         mean = scale * (s.mean or 0.0)
         if s.interval is not None:
@@ -261,11 +261,11 @@ def _ticks(low: float, high: float) -> list[float]:
 def _labels(axes: "Axes", cell: Cell, axis: CostAxis) -> None:
     from matplotlib.transforms import Bbox
 
-    priced = _priced(cell, axis)
+    shown = priced(cell, axis)
     scale = cell.metric.scale
-    points = [(cost, scale * (entry.summary.mean or 0.0)) for entry, cost in priced]
+    points = [(cost, scale * (entry.summary.mean or 0.0)) for entry, cost in shown]
     bars = []
-    for entry, cost in priced:
+    for entry, cost in shown:
         if entry.summary.interval is not None:
             ends = [(cost, scale * entry.summary.interval.low), (cost, scale * entry.summary.interval.high)]
             (x0, y0), (x1, y1) = axes.transData.transform(ends)
@@ -280,19 +280,20 @@ def _labels(axes: "Axes", cell: Cell, axis: CostAxis) -> None:
         corners = [(xs[place], ys[place]), (xs[place + 1], ys[place]), (xs[place + 1], ys[place + 1])]
         for (x0, y0), (x1, y1) in itertools.pairwise(axes.transData.transform(corners)):
             bars.append(Bbox.from_extents(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1))
-    texts = [_clip(entry.method, 22) + ("" if entry.competes else " (bound)") for entry, _ in priced]
+    texts = [_clip(entry.method, 22) + ("" if entry.competes else " (bound)") for entry, _ in shown]
     label_points(axes, points, texts, obstacles=bars, ink=INK)
 
 
 def _front(cell: Cell, axis: CostAxis, edge: float) -> tuple[list[float], list[float]]:
     members = [cell.entry(name) for name in front(cell, axis)]
-    costs = {entry.method: cost for entry, cost in _priced(cell, axis)}
+    costs = {entry.method: cost for entry, cost in priced(cell, axis)}
     points = [(costs[e.method], cell.metric.scale * (e.summary.mean or 0.0)) for e in members if e.method in costs]
     points += [(edge, points[-1][1])] if points else []
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _priced(cell: Cell, axis: CostAxis) -> list[tuple[Entry, float]]:
+def priced(cell: Cell, axis: CostAxis) -> list[tuple[Entry, float]]:
+    """Every method with a score and with a cost that a log axis can show, and that cost."""
     costs = [(entry, axis.of(entry)) for entry in cell.entries if entry.summary.mean is not None]
     return [(entry, cost) for entry, cost in costs if cost is not None and 0 < cost < np.inf]
 

@@ -174,13 +174,18 @@ def _trades(place: int, beyond: Beyond) -> list[tuple[CostAxis, TradeOffClaim, f
 
 
 def _costs(cell: Cell, styles: Mapping[str, Look], place: int, beyond: Beyond) -> list[dict[str, Any]]:
-    plots: list[dict[str, Any]] = []
-    for axis in figures.COST_AXES:
-        open_ = beyond.undecided(axis.key, place)
-        plot = figures.trade_off(cell, styles, axis, prefix=f"{axis.key}{place}", undecided=open_)
-        plots += [{"axis": axis, "plot": plot}] if plot else []
-    timed = [shown["axis"].key in TRAINING for shown in plots]
-    return plots[:-1] if sum(timed) > 1 else plots  # GPU-hours say what seconds would say again
+    priced = [axis for axis in figures.COST_AXES if figures.priced(cell, axis)]
+    if sum(axis.key in TRAINING for axis in priced) > 1:
+        priced.pop()  # GPU-hours say what seconds would say again
+    return [
+        {
+            "axis": axis,
+            "plot": figures.trade_off(
+                cell, styles, axis, prefix=f"{axis.key}{place}", undecided=beyond.undecided(axis.key, place)
+            ),
+        }
+        for axis in priced
+    ]
 
 
 def _fronts(cell: Cell) -> dict[str, str]:
