@@ -4,11 +4,13 @@
 
 Each line is the median of five runs beside its target. The naive loops use scipy's own functions, one pair or one
 resample at a time, on a part of the work whose time is then multiplied; they run in the same process, so on a shared
-machine trust the ratio. --page writes the whole page too. Random scores, CPU seconds, one thread (set
-OMP_NUM_THREADS=1); memory is the peak of the process.
+machine trust the ratio. --page instead makes table and page, with learning curves of 20 epochs in two metrics, once
+for each of the two sizes in a process of its own: CPU seconds with all imports, and the peak memory of that process.
+Random scores, one thread (set OMP_NUM_THREADS=1).
 """
 
 import argparse
+import multiprocessing
 import resource
 import statistics
 import tempfile
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from zoombench.reports import page, table
@@ -29,13 +32,15 @@ from zoombench.reports.statistics import Outcomes, compare, holm
 from zoombench.reports.trade_off_claims import trade_offs
 
 METHODS, DATA_SETS, SEEDS = 20, 8, 10
+MANY = (METHODS, DATA_SETS, 63)
 
 
 def main() -> None:
     """Print what was found beside the target."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--page", action="store_true", help="render the page too")
-    options = parser.parse_args()
+    parser.add_argument("--page", action="store_true", help="make the whole page instead, of both sizes")
+    if parser.parse_args().page:
+        return whole_pages()
     scores = np.random.default_rng(0).normal(0.8, 0.02, (METHODS, DATA_SETS, SEEDS))
     rows = trials(scores)
     print(f"{METHODS} methods x {DATA_SETS} data sets x {SEEDS} seeds; CPU seconds, median of runs")
@@ -54,14 +59,50 @@ def main() -> None:
     line("claims: every method against the reference", claims, "")
     line("claims over data sets", timed(lambda: across(found))[0], "")
     line("score against GFLOPs: claims and fronts", timed(lambda: trade_offs(results, found, "gflops"))[0], "")
-    if options.page:
-        about = page.About(sweep="speed", reference="m00", command="", resolved="", versions={}, commit="")
-        with tempfile.TemporaryDirectory() as folder:
-            line("the page, written", timed(lambda: page.write(results, about, Path(folder)), runs=1)[0], "10")
-    many = trials(np.random.default_rng(1).normal(0.8, 0.02, (METHODS, DATA_SETS, 63)))[:10_000]
+    many = trials(np.random.default_rng(1).normal(0.8, 0.02, MANY))[:10_000]
     line("10,000 trials: table and claims", timed(lambda: cells(table.from_rows(many), "m00"), runs=1)[0], "30")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{'peak memory of this process, GiB':44}{peak:9.2f}{'1':>9}")
+
+
+def whole_pages() -> None:
+    """Table and page of both sizes beside their targets, each in a process that does nothing else."""
+    print(f"{'table and page with curves':44}{'CPU s':>9}{'target':>9}{'GiB':>9}{'target':>9}{'MB':>9}")
+    for what, shape, target, memory in (
+        (f"{METHODS} methods x {DATA_SETS} data sets x {SEEDS} seeds", (METHODS, DATA_SETS, SEEDS), "10", ""),
+        ("10,000 trials", MANY, "30", "1"),
+    ):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            seconds, peak, size = pool.apply(whole_page, (shape,))
+        print(f"{what:44}{seconds:9.1f}{target:>9}{peak:9.2f}{memory:>9}{size:9.1f}")
+
+
+def whole_page(shape: tuple[int, int, int]) -> tuple[float, float, float]:
+    """CPU seconds since this process began, less those for making up the scores; peak GiB; MB of the page."""
+    began = time.process_time()
+    rows = trials(np.random.default_rng(0).normal(0.8, 0.02, shape))[:10_000]
+    frame = curves(rows)
+    inventing = time.process_time() - began
+    about = page.About("speed", reference="m00", command="", resolved="", versions={}, commit="", curves=frame)
+    with tempfile.TemporaryDirectory() as folder:
+        size = page.write(table.from_rows(rows), about, Path(folder)).stat().st_size
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return time.process_time() - inventing, peak, size / 1e6
+
+
+def curves(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Learning curves of these trials: accuracy and loss after each of 20 epochs."""
+    names = ("trial_id", "method", "dataset", "budget", "seed")
+    parts = [
+        {name: row[name] for name in names} | {"epoch": epoch, "split": split, "metric": metric, "value": value}
+        for row in rows
+        for epoch in range(1, 21)
+        for split, metric, value in (
+            ("validation", "accuracy", row["value"] * (1 - 0.5 / epoch)),
+            ("training", "loss", 1 / epoch),
+        )
+    ]
+    return pd.DataFrame(parts)
 
 
 def every_pair(scores: np.ndarray) -> object:
@@ -123,6 +164,9 @@ def trials(scores: np.ndarray) -> list[dict[str, Any]]:
             "n_test": 10_000,
             "gflops": 1.0 + 0.1 * m,
             "latency_ms_p50": (1 + m) * float(np.exp(rng.normal(0, 0.05))),
+            "peak_memory_mib": 300.0 + m,
+            "epoch": 20,
+            "train_seconds": 60.0 * float(np.exp(rng.normal(0, 0.05))),
         }
         for m, d, s in np.ndindex(scores.shape)
     ]
