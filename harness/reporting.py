@@ -44,7 +44,7 @@ def write_report(options: argparse.Namespace) -> int:
         if options.format != "html":
             text = listing(page.claimed(source.table, source.about), options.format, title=source.name)
             if options.output is None:
-                sys.stdout.write(text)
+                sys.stdout.write(text.rstrip("\n") + "\n")
             else:
                 _write(Path(options.output), text)
                 print(f"report: {Path(options.output).absolute()}")

@@ -77,7 +77,9 @@ def _row(cell: Cell, entry: Entry) -> tuple[str, ...]:
     claim = next((claim for claim in cell.claims if claim.method == entry.method), None)
     failed = f", {s.failures.k:g} failed" if s.failures.k else ""
     score = f"{cell.metric.value(s.mean)} {cell.metric.values(s.interval)}, n = {s.n}{failed}"
-    difference, p, word = "reference", "–", "–"
+    difference, p, word = "reference" if entry.method == cell.reference else "–", "–", "–"
+    if entry.planned == entry.skipped:
+        score, word = "–", "skipped"
     if claim is not None:
         c = claim.comparison
         known = c.complete > 2

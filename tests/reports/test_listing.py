@@ -64,3 +64,11 @@ def test_a_listing_of_nothing_is_short_and_whole(kind):
 def test_the_levels_of_intervals_are_said(made):
     found = cells(from_rows(made.sweep()), "uniform", alpha=0.1)
     assert "with 90% t intervals" in listing(found, "md", title="t")
+
+
+def test_a_method_that_was_skipped_is_no_reference(made):
+    rows = made.pair([0.6, 0.7, 0.8], [0.5, 0.6, 0.6])
+    rows += [made.row("unfit", s, None, status="skipped", reason="needs boxes") for s in range(3)]
+    text = listing(cells(from_rows(rows), "old"), "md", title="t")
+    assert "| unfit | – | – | – | skipped |" in text
+    assert text.count("| reference |") == 1
