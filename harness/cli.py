@@ -99,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
             help="a difference that does not matter, in the metric's unit, such as accuracy=0.01; may be repeated",
         )
         sub.add_argument(
+            "--unpaired",
+            action="store_true",
+            help="the same seed of two methods shares nothing: compare means by Welch's t (default: seeds are pairs)",
+        )
+        sub.add_argument(
             "--alpha",
             type=float,
             help="error that all claims together may make; intervals are at 1 - alpha (default: 0.05)",

@@ -81,6 +81,10 @@ def compare_methods(options: argparse.Namespace) -> int:
     for cell in found:
         for claim in cell.claims:
             c = claim.comparison
+            if c.groups is not None:
+                print(f"\n{cell.title}, {cell.metric.axis}\n  {first} is {claim.verdict.sentence}")
+                print(f"  {claim.test} {p_equals(claim.p)}")
+                continue
             each = [f"{seed}: {cell.metric.difference(d)}" for seed, d in zip(c.seeds, c.differences, strict=True)]
             print(f"\n{cell.title}, {cell.metric.axis}\n  {first} is {claim.verdict.sentence}")
             print(f"  {claim.test} {p_equals(claim.p)}; sign-flip {p_equals(c.p_sign_flip)}")
@@ -199,6 +203,8 @@ def _chosen(sources: Sequence[Source], options: argparse.Namespace) -> Source:
         raise UsageError(f"{found} in {source.name}; expected --reference with one of: {', '.join(known)}.")
     if declared and reference != declared:
         notes.append(f"The reference {reference} was chosen for this report; the sweep declares {declared}.")
+    if declared and options.unpaired:
+        notes.append("Welch's t was chosen for this report; the sweep's seeds are paired.")
     margins = _margins(options.margin)
     if declared and any(about.margins.get(name) != limit for name, limit in margins.items()):
         notes.append("A margin was chosen for this report and not declared in the sweep, perhaps after the results.")
@@ -216,6 +222,7 @@ def _chosen(sources: Sequence[Source], options: argparse.Namespace) -> Source:
     about = replace(
         about,
         reference=reference,
+        paired=not options.unpaired,
         margins={**about.margins, **margins},
         alpha=options.alpha if options.alpha is not None else about.alpha,
         notes=(*about.notes, *notes),
@@ -306,6 +313,7 @@ def _command(options: argparse.Namespace, about: "About") -> str:
     words += ["--metric", options.metric] if options.metric else []
     for margin in options.margin:
         words += ["--margin", margin]
+    words += ["--unpaired"] if options.unpaired else []
     words += ["--alpha", f"{options.alpha:g}"] if options.alpha is not None else []
     return shlex.join(words)
 

@@ -4,12 +4,9 @@ import numpy as np
 
 from .across import Evidence
 from .estimates import Estimate
-from .power import POWER, detectable, power_of, seeds_needed
+from .power import POWER, detectable, seeds_needed, seeds_to_find
 from .statistics import Interval
 from .wording import Verdict, level, p_equals, plural, share
-
-MOST = 1000
-"""Seeds a data set beyond which no plan is suggested."""
 
 
 def judge_these(
@@ -39,7 +36,7 @@ def judge_these(
     if decided is not None:
         return decided
     words = _would_detect(estimate, unit, alpha, m)
-    needed = _seeds(estimate, pairs / count, alpha / m)
+    needed = seeds_to_find(estimate.value, estimate.error, estimate.df, seeds=pairs / count, alpha=alpha / m)
     words += f"; about {needed} seeds a data set would be needed" if needed else ""
     return Verdict("undecided", f"undecided; observed {_seen(estimate, unit, alpha)}{words} {end}")
 
@@ -117,22 +114,3 @@ def _would_detect(estimate: Estimate, unit: str, alpha: float, m: int) -> str:
     effect = size * np.sqrt(estimate.df + 1) * estimate.error
     least = f"≤ {np.exp(-effect):.3g} × the error" if unit == "error ratio" else f"≥ {effect:.3g}"
     return f"; this design would detect {least} with {100 * POWER:.0f}% power at alpha {alpha:g}/{m}"
-
-
-def _seeds(estimate: Estimate, seeds: float, alpha: float) -> int | None:
-    """Seeds a data set that would find the observed effect, if error and degrees of freedom grow as seeds do."""
-    if not (estimate.error > 0 and seeds > 1):
-        return None
-
-    def power(count: int) -> float:
-        n = estimate.df * (count - 1) / (seeds - 1) + 1
-        shift = abs(estimate.value) / estimate.error * np.sqrt(count / seeds)
-        return power_of(float(shift / np.sqrt(n)), n, alpha)
-
-    low, high = 2, MOST
-    if power(high) < POWER:
-        return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
-    return high

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -72,7 +73,10 @@ def gather(table: pd.DataFrame, found: Sequence[Cell], predictions: Mapping[str,
             reasons.append(str(error))
             return ()
 
-    together = tried(lambda: across(found)) if found else ()
+    paired_seeds = all(cell.paired for cell in found)
+    together = tried(lambda: across(found)) if found and paired_seeds else ()
+    if not paired_seeds and len({cell.dataset for cell in found}) > 1:
+        reasons.append("Seeds are not paired: nothing is said of all data sets together, which is made of pairs.")
     priced = [axis for axis in COST_AXES if any(axis.of(e) is not None for cell in found for e in cell.entries)]
     costs = {axis.key: tried(lambda axis=axis: trade_offs(table, found, axis.key)) for axis in priced}
     faster = [(axis, one) for axis in priced[:2] for one in tried(lambda axis=axis: speed_ups(found, axis.key))]
@@ -106,7 +110,8 @@ def _by_example(
         frames = {str(trial): pd.read_parquet(predictions[str(trial)]) for trial in rows["trial_id"]}
         if not frames:
             continue
-        made = tried(lambda: variance_shares(rows, frames, cell.reference, alpha=cell.alpha))  # noqa: B023  # called at once
+        make = partial(variance_shares, rows, frames, cell.reference, alpha=cell.alpha)
+        made = tried(make) if cell.paired else ()
         place = {entry.method: number for number, entry in enumerate(cell.entries)}
         shares += sorted(made, key=lambda one: place[one.method])
         calibrated += _calibrated(calibrations(rows, frames), cell)

@@ -26,8 +26,13 @@ def cautions(table: pd.DataFrame, found: Sequence[Cell]) -> list[str]:
         for entry in cell.entries
         if entry.summary.failures.k
     ]
+    if not all(cell.paired for cell in found):
+        listed.append(
+            "Seeds are taken as not paired, and means compared by Welch's t test. There is no exact companion, and a "
+            "failed seed leaves its comparison undecided."
+        )
     sizes = [claim.comparison.complete for cell in found for claim in cell.claims if claim.competes]
-    if sizes and min(sizes) < 6:
+    if sizes and min(sizes) < 6 and found[0].paired:
         listed.append(
             f"Some comparisons have {min(sizes)} complete {plural(min(sizes), 'pair')}. Below six, no "
             "distribution-free test can reach .05, so the claims rest on the t test."

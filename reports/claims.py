@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..harness.errors import TableError
-from .power import detectable, seeds_needed
+from .power import detectable, seeds_needed, seeds_to_find
 from .statistics import (
     ALPHA,
     Comparison,
@@ -23,6 +24,7 @@ from .statistics import (
     t_interval,
 )
 from .table import OUTCOMES, check
+from .unpaired import compare_unpaired
 from .wording import Design, Metric, Verdict, judge
 
 COSTS = (
@@ -84,7 +86,7 @@ class Claim:
     competes: bool
     comparison: Comparison
     test: str
-    """The test that leads: paired t, or the sign test when a failure is involved."""
+    """The test that leads: paired t, or the sign test when a failure is involved; Welch's t of unpaired seeds."""
     p: float | None
     p_holm: float | None
     design: Design
@@ -106,6 +108,8 @@ class Cell:
     m: int
     margin: float | None
     alpha: float = ALPHA
+    paired: bool = True
+    """Whether the same seed of two methods is a pair."""
 
     @property
     def title(self) -> str:
@@ -147,11 +151,13 @@ def cells(
     *,
     alpha: float = ALPHA,
     order: Sequence[str] = (),
+    paired: bool = True,
 ) -> tuple[Cell, ...]:
     """Every cell of the table, with claims corrected over the whole planned family.
 
     alpha is the error that the whole family may make; intervals are at 1 - alpha. order lists the methods as they are
-    to be shown; whoever it leaves out follows by name. Raises TableError if the table breaks a rule, has no trial of
+    to be shown; whoever it leaves out follows by name. paired says whether equal seeds pair the methods; where they do
+    not, Welch's t compares them. Raises TableError if the table breaks a rule, has no trial of
     the reference, or if a margin or alpha is no such number.
     """
     check(table)
@@ -175,7 +181,7 @@ def cells(
     places = {name: place for place, name in enumerate(dict.fromkeys(order))}
     grouped = [_methods(rows, reference, places) for *_, rows in drafts]
     compared = [
-        _compared(groups, reference, metric, n_test=_n_test(rows), alpha=alpha)
+        _compared(groups, reference, metric, n_test=_n_test(rows), alpha=alpha, paired=paired)
         for groups, (_, _, metric, rows) in zip(grouped, drafts, strict=True)
     ]
     tested = [(c, _leading(c)[1] if competes else None) for pairs in compared for _, competes, c in pairs]
@@ -188,7 +194,9 @@ def cells(
             for name, competes, c in pairs
         )
         entries = tuple(_entry(name, group, alpha) for name, group in groups)
-        made.append(Cell(dataset, budget, metric, _n_test(rows), reference, entries, claims, max(m, 1), margin, alpha))
+        made.append(
+            Cell(dataset, budget, metric, _n_test(rows), reference, entries, claims, max(m, 1), margin, alpha, paired)
+        )
     return tuple(made)
 
 
@@ -213,6 +221,8 @@ def _claim(
 
 
 def _leading(comparison: Comparison) -> tuple[str, float | None]:
+    if comparison.groups is not None:
+        return ("none: seeds failed and are not paired", None) if comparison.failed else ("Welch's t", comparison.p_t)
     if comparison.failed:
         return "sign test, failures as losses", comparison.p_sign
     return "paired t", comparison.p_t
@@ -222,6 +232,14 @@ def _design(comparison: Comparison, m: int, alpha: float) -> Design:
     n, spread = comparison.complete, comparison.spread
     if n < 3 or not spread or comparison.effect is None or comparison.failed:
         return Design(None, None, None)
+    if (groups := comparison.groups) is not None:
+        reach = groups.error * sqrt(groups.df + 1)
+        plain, family = detectable(groups.df + 1, alpha), detectable(groups.df + 1, alpha / m)
+        return Design(
+            detectable=plain * reach if plain else None,
+            detectable_family=family * reach if family else None,
+            seeds_needed=seeds_to_find(comparison.effect, spread / sqrt(2), groups.df_a_seed, seeds=2, alpha=alpha / m),
+        )
     plain, family = detectable(n, alpha), detectable(n, alpha / m)
     return Design(
         detectable=plain * spread if plain else None,
@@ -231,7 +249,13 @@ def _design(comparison: Comparison, m: int, alpha: float) -> Design:
 
 
 def _compared(
-    listed: list[tuple[str, pd.DataFrame]], reference: str, metric: Metric, *, n_test: int | None, alpha: float
+    listed: list[tuple[str, pd.DataFrame]],
+    reference: str,
+    metric: Metric,
+    *,
+    n_test: int | None,
+    alpha: float,
+    paired: bool,
 ) -> list[tuple[str, bool, Comparison]]:
     groups = dict(listed)
     nobody = Outcomes(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0, dtype=bool))
@@ -240,7 +264,7 @@ def _compared(
         (
             name,
             bool(group["competes"].iloc[0]),
-            compare(
+            (compare if paired else compare_unpaired)(
                 _outcomes(group),
                 base,
                 higher_is_better=metric.higher_is_better,

@@ -58,8 +58,12 @@ def differences(cell: Cell) -> list[dict[str, Any]]:
     """One row a comparison with the reference, positive is better."""
     return [
         _place(cell, claim.method)
-        | {"reference": cell.reference, "competes": claim.competes, "pairs": claim.comparison.complete}
-        | {"failed_pairs": claim.comparison.failed, "difference": claim.comparison.effect}
+        | {
+            "reference": cell.reference,
+            "competes": claim.competes,
+            "pairs": claim.comparison.complete if cell.paired else None,
+        }
+        | {"failed_pairs": claim.comparison.failed if cell.paired else None, "difference": claim.comparison.effect}
         | _ends(claim.comparison.interval)
         | {"test": claim.test, "p": claim.p, "p_holm": claim.p_holm, "m": cell.m, "verdict": claim.verdict.word}
         | {"p_sign_flip": claim.comparison.p_sign_flip, "p_wilcoxon": claim.comparison.p_wilcoxon}
@@ -142,12 +146,15 @@ def shares(listed: Sequence[VarianceShares]) -> list[dict[str, Any]]:
 def for_script(cells: Sequence[Cell]) -> str:
     """Scores by seed and Student's quantiles as JSON that no name can break out of.
 
-    The script computes paired differences from any reference with the rounding of `statistics.compare`.
+    The script computes paired differences from any reference with the rounding of `statistics.compare`; a cell whose
+    seeds are not paired is not given to it.
     """
     from scipy.stats import t
 
     level = 1 - cells[0].alpha if cells else 0.95
-    cells = [cell for cell in cells if all(len(entry.summary.seeds) <= MOST_SEEDS for entry in cell.entries)]
+    cells = [
+        cell for cell in cells if cell.paired and all(len(entry.summary.seeds) <= MOST_SEEDS for entry in cell.entries)
+    ]
     largest = max((len(entry.summary.seeds) for cell in cells for entry in cell.entries), default=0)
     found = {
         "level": level,

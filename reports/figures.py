@@ -135,7 +135,7 @@ def scores(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
 
 
 def forest(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None:
-    """Paired difference of every method against the reference. None if no pair is complete."""
+    """Difference of every method from the reference. None if there is none."""
     claims = cell.claims
     if not any(claim.comparison.complete for claim in claims):
         return None
@@ -158,12 +158,19 @@ def forest(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
             texts = (
                 f"{metric.difference(shown)} {metric.differences(c.interval)}" if shown is not None else "–",
                 p_value(claim.p_holm),
-                f"{c.complete}" + (f" (+{c.failed} failed)" if c.failed else ""),
+                (f"{c.complete}" if c.groups is None else f"{c.groups.method} / {c.groups.reference}")
+                + (f" (+{c.failed} failed)" if c.failed else ""),
             )
             for x, text in zip((1.03, 1.80, 2.00), texts, strict=True):
                 axes.text(x, row, text, transform=axes.get_yaxis_transform(), va="center", gid=look.gid)
         for x, text in zip(
-            (1.03, 1.80, 2.00), (f"effect [{level(cell.alpha)} t interval]", "Holm p", "pairs"), strict=True
+            (1.03, 1.80, 2.00),
+            (
+                f"effect [{level(cell.alpha)} {'t' if cell.paired else 'Welch'} interval]",
+                "Holm p",
+                "pairs" if cell.paired else "seeds",
+            ),
+            strict=True,
         ):
             axes.text(x, -0.75, text, transform=axes.get_yaxis_transform(), va="center", weight="bold")
         _rows(axes, [_clip(claim.method) + ("" if claim.competes else " (bound)") for claim in claims])
@@ -180,8 +187,9 @@ def forest(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
         return to_svg(
             figure,
             prefix=prefix,
-            title=f"Paired differences from {cell.reference} on {cell.title}",
-            description=("; ".join(decided) or "No method is shown to differ from the reference") + ". Dots are seeds.",
+            title=f"{'Paired differences' if cell.paired else 'Differences'} from {cell.reference} on {cell.title}",
+            description=("; ".join(decided) or "No method is shown to differ from the reference")
+            + (". Dots are seeds." if cell.paired else ". Seeds are not paired; bars are Welch's t intervals."),
         )
 
 

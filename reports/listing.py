@@ -98,10 +98,13 @@ def _caption(cells: Sequence[Cell]) -> str:
     if not cells:
         return "No trial."
     covered = level(cells[0].alpha)
+    kind, test = (
+        ("paired differences", "t") if cells[0].paired else ("differences of means of unpaired seeds", "Welch t")
+    )
     return (
-        f"Means over n seeds with {covered} t intervals; paired differences from {cells[0].reference}, positive is "
-        f"better, with unadjusted {covered} t intervals; p corrected by Holm over {cells[0].m} planned comparisons. "
-        "Every claim is about new seeds on the same data set."
+        f"Means over n seeds with {covered} t intervals; {kind} from {cells[0].reference}, positive is "
+        f"better, with unadjusted {covered} {test} intervals; p corrected by Holm over {cells[0].m} planned "
+        "comparisons. Every claim is about new seeds on the same data set."
     )
 
 

@@ -22,7 +22,7 @@ from .published import beside
 from .statistics import ALPHA
 from .trade_off_claims import TradeOffClaim
 from .verdict import cost_ratio, sentences
-from .wording import SCOPE, level, p_value, plural, share
+from .wording import SCOPE, finished, level, p_value, plural, share
 
 LARGEST_PAGE = 4_700_000
 """Bytes that the page may have; pictures get what the rest leaves."""
@@ -62,6 +62,8 @@ class About:
     """Cautions that whoever ran the trials adds."""
     alpha: float = ALPHA
     """Error that the whole family of planned comparisons may make; intervals are at 1 - alpha."""
+    paired: bool = True
+    """Whether the same seed pairs the methods; Welch's t compares them where it does not."""
     methods: Sequence[str] = ()
     """The methods in the order to show them; others follow by name."""
     places: Sequence[tuple[str, str]] = ()
@@ -70,7 +72,7 @@ class About:
 
 def claimed(table: pd.DataFrame, about: About) -> tuple[Cell, ...]:
     """The cells of the table in the order of the sweep."""
-    found = cells(table, about.reference, about.margins, alpha=about.alpha, order=about.methods)
+    found = cells(table, about.reference, about.margins, alpha=about.alpha, order=about.methods, paired=about.paired)
     rank = {place: number for number, place in enumerate(about.places)}
     return tuple(sorted(found, key=lambda cell: rank.get((cell.dataset, cell.budget), len(rank))))
 
@@ -239,10 +241,13 @@ def _verdict(cell: Cell) -> dict[str, Any]:
 def _glance(cell: Cell, claim: Claim) -> str:
     c = claim.comparison
     if c.failed:
+        if not cell.paired:
+            return f"{c.failed} {plural(c.failed, 'seed')} failed"
         return f"P(better) {share(c.superiority)}, {c.failed} of {c.n} {plural(c.n, 'pair')} with failures"
     if c.complete < 3 or c.effect is None:
-        return f"{c.complete} complete {plural(c.complete, 'pair')}"
-    seen = f"observed {cell.metric.difference(c.effect)}, n = {c.complete}"
+        return finished(c)
+    n = c.complete if c.groups is None else f"{c.groups.method} and {c.groups.reference}"
+    seen = f"observed {cell.metric.difference(c.effect)}, n = {n}"
     found = claim.design.detectable_family
     return seen + (f"; would detect ≥ {cell.metric.difference(found, signed=False)}" if found else "")
 

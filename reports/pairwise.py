@@ -1,4 +1,4 @@
-"""Every method against every other on one data set and budget: mean paired differences, Holm over all pairs."""
+"""Every method against every other on one data set and budget: mean differences, Holm over all pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ class Pair:
     """Row method minus column method; positive where the row is better."""
 
     n: int
-    """Complete pairs."""
+    """Complete pairs; of unpaired seeds, those of the smaller group."""
     difference: float | None
-    """Mean paired difference in the metric's unit; None below three pairs."""
+    """Mean difference in the metric's unit; None below three pairs."""
     interval: Interval | None
     p_holm: float | None
-    """Paired t, corrected by Holm for every pair of every cell; None where a seed failed, which it cannot use."""
+    """Paired t (Welch's, of unpaired seeds), corrected by Holm for every pair of every cell; None where a seed failed,
+    which neither can use."""
     failed: bool
     """Whether a seed failed for either: the difference is then given convergence."""
     alpha: float
@@ -79,6 +80,16 @@ def _differences(cell: Cell) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, n
     values = np.full((len(entries), len(seeds)), np.nan)
     for i, entry in enumerate(entries):
         values[i, np.searchsorted(seeds, entry.summary.seeds)] = entry.summary.values
+    any_failed = np.array([bool(entry.summary.failures.k) for entry in entries], dtype=bool)
+    failed = any_failed[:, None] | any_failed[None]
+    n, mean, error, df = _paired(values, cell) if cell.paired else _unpaired(values, cell)
+    half = t.isf(cell.alpha / 2, df) * error
+    p = np.where((n >= 3) & np.isnan(error) & (mean == 0), 1.0, 2 * t.sf(np.abs(mean) / error, df))
+    return tuple(e.method for e in entries), n, mean, half, np.where(failed, np.nan, p), failed
+
+
+def _paired(values: np.ndarray, cell: Cell) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs, mean, standard error (nan without spread) and degrees of freedom, each (method, method)."""
     differences = values[:, None] - values[None]
     if not cell.metric.higher_is_better:
         differences = -differences
@@ -90,12 +101,22 @@ def _differences(cell: Cell) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, n
     off = np.where(np.isfinite(differences), differences - mean[..., None], 0.0)
     spread = np.sqrt((off**2).sum(axis=2) / np.maximum(n - 1, 1))
     varies = enough & (spread > 1e-9 * np.abs(mean))
-    error = np.where(varies, spread / np.sqrt(np.maximum(n, 1)), np.nan)
-    half = t.isf(cell.alpha / 2, np.maximum(n - 1, 1)) * error
-    p = np.where(enough & ~varies & (mean == 0), 1.0, 2 * t.sf(np.abs(mean) / error, np.maximum(n - 1, 1)))
-    any_failed = np.array([bool(entry.summary.failures.k) for entry in entries], dtype=bool)
-    failed = any_failed[:, None] | any_failed[None]
-    return tuple(e.method for e in entries), n, mean, half, np.where(failed, np.nan, p), failed
+    return n, mean, np.where(varies, spread / np.sqrt(np.maximum(n, 1)), np.nan), np.maximum(n - 1, 1)
+
+
+def _unpaired(values: np.ndarray, cell: Cell) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The same of Welch's t; n is that of the smaller group."""
+    rows = [row[np.isfinite(row)] for row in rounded(values, cell, values)]
+    sizes = np.array([len(row) for row in rows])
+    n = np.minimum(sizes[:, None], sizes[None])
+    sign = 1.0 if cell.metric.higher_is_better else -1.0
+    means = np.array([sign * row.mean() if len(row) else np.nan for row in rows])
+    parts = np.array([row.var(ddof=1) / len(row) if len(row) > 1 and np.ptp(row) > 0 else 0.0 for row in rows])
+    total = parts[:, None] + parts[None]
+    varies = (n >= 3) & (total > 0)
+    safe, dofs = np.where(varies, total, 1.0), np.maximum(sizes - 1, 1)
+    df = 1 / np.where(varies, (parts[:, None] / safe) ** 2 / dofs[:, None] + (parts[None] / safe) ** 2 / dofs, 1.0)
+    return n, np.where(n >= 3, means[:, None] - means[None], np.nan), np.where(varies, np.sqrt(safe), np.nan), df
 
 
 def rounded(differences: np.ndarray, cell: Cell, values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 POWER = 0.8
 MOST_SEEDS = 10_000
+MOST_PLANNED = 1000
 
 
 @lru_cache(maxsize=4096)
@@ -41,6 +42,28 @@ def seeds_needed(size: float, alpha: float, power: float = POWER) -> int | None:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power_of(size, middle, alpha) >= power else (middle, high)
+    return high
+
+
+def seeds_to_find(value: float, error: float, df: float, *, seeds: float, alpha: float) -> int | None:
+    """Seeds that find a value with 80% power, if its error and degrees of freedom change from `seeds` as seeds do.
+
+    For t statistics that are not those of one row of pairs. None above 1000.
+    """
+    if not (error > 0 and seeds > 1):
+        return None
+
+    def power(count: int) -> float:
+        n = df * (count - 1) / (seeds - 1) + 1
+        shift = abs(value) / error * np.sqrt(count / seeds)
+        return power_of(float(shift / np.sqrt(n)), n, alpha)
+
+    low, high = 2, MOST_PLANNED
+    if power(high) < POWER:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
     return high
 
 

@@ -9,7 +9,8 @@ and higher_is_better (true or false). Optional: every other column of `table.COL
   competes  false for an upper bound (default: true)
   n_test    test examples; accuracy is then compared in steps of one example
 and the costs (gflops, latency_ms_p50, peak_memory_mib, gpu_hours, …). Columns of other names are left out, and said.
-Seeds pair the methods: the same number must mean the same split and order for all of them.
+Seeds pair the methods: the same number must mean the same split and order for all of them. Where it does not, say
+--unpaired: seeds are then only numbers, each method may have its own, and Welch's t compares the means.
 """
 
 import hashlib

@@ -98,17 +98,32 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Groups:
+    """Two groups of seeds that nothing pairs, compared by Welch's t."""
+
+    method: int
+    """Seeds that finished."""
+    reference: int
+    error: float
+    """Standard error of the difference of the two means."""
+    df: float
+    """Degrees of freedom of Welch and Satterthwaite."""
+    df_a_seed: float
+    """What they would grow by with each seed that both ran more."""
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A method against the reference, seed by seed; differences are positive where the method is better."""
 
     n: int
-    """Seeds on which both have an outcome, failures included."""
+    """Seeds on which both have an outcome, failures included; of unpaired seeds those of the smaller group."""
     seeds: tuple[int, ...]
     """Seeds on which both finished: the complete pairs."""
     differences: tuple[float, ...]
     effect: float | None
     spread: float | None
-    """Standard deviation of the differences (n - 1)."""
+    """Standard deviation of the differences (n - 1), of unpaired seeds that of a difference of any two."""
     interval: Interval | None
     """t interval at 1 - alpha."""
     equivalence_interval: Interval | None
@@ -125,16 +140,18 @@ class Comparison:
     superiority: Share
     """P(method > reference): wins and half the ties; a failure loses, two failures tie."""
     failed: int
-    """Pairs in which at least one of the two failed."""
+    """Pairs in which at least one of the two failed; of unpaired seeds, those that failed."""
     correlation: float | None
     error_reduction: float | None
     """1 - error / error of the reference, where the error is known; 0.18 is 18% less error."""
     notes: tuple[str, ...] = field(default=())
+    groups: Groups | None = None
+    """None where seeds pair the two; else there are no differences, no exact tests and no P(better)."""
 
     @property
     def complete(self) -> int:
-        """Number of complete pairs."""
-        return len(self.differences)
+        """Number of complete pairs; of unpaired seeds, the finished ones of the smaller group."""
+        return len(self.differences) if self.groups is None else min(self.groups.method, self.groups.reference)
 
     @property
     def depends_on_failures(self) -> bool:
@@ -193,7 +210,7 @@ def compare(
     failed, failed_reference = method.failed[at], reference.failed[at_reference]
     both = ~failed & ~failed_reference
     a, b = method.values[at][both], reference.values[at_reference][both]
-    differences = _rounded(a - b if higher_is_better else b - a, _step(a, b, resolution))
+    differences = rounded(a - b if higher_is_better else b - a, smallest_step(a, b, resolution))
     wins = int((differences > 0).sum() + (~failed & failed_reference).sum())
     losses = int((differences < 0).sum() + (failed & ~failed_reference).sum())
     ties = len(seeds) - wins - losses
@@ -228,7 +245,7 @@ def compare(
         superiority=Share(wins + ties / 2, len(seeds), alpha),
         failed=int((~both).sum()),
         correlation=_correlation(a, b),
-        error_reduction=_error_reduction(a, b, higher_is_better=higher_is_better, ceiling=ceiling),
+        error_reduction=error_reduction(a, b, higher_is_better=higher_is_better, ceiling=ceiling),
         notes=notes,
     )
 
@@ -322,13 +339,15 @@ def _critical(level: float, df: int) -> float:
     return float(-stdtrit(df, (1 - level) / 2))
 
 
-def _step(a: FloatArray, b: FloatArray, resolution: float | None) -> float:
+def smallest_step(a: FloatArray, b: FloatArray, resolution: float | None) -> float:
+    """The resolution of the metric where it is known, else the size of float noise at this scale."""
     if resolution is not None:
         return resolution
     return float(np.abs(np.concatenate([a, b])).max(initial=0.0)) * 1e-12  # float noise, at any scale
 
 
-def _rounded(values: FloatArray, step: float) -> FloatArray:
+def rounded(values: FloatArray, step: float) -> FloatArray:
+    """Values as whole steps; 0 leaves them alone."""
     rounded: Any = np.round(values / step) * step if step > 0 else values
     return np.asarray(rounded + 0.0, dtype=np.float64)
 
@@ -348,7 +367,8 @@ def _correlation(a: FloatArray, b: FloatArray) -> float | None:
     return float(x @ y / scale) if scale > 0 else None
 
 
-def _error_reduction(a: FloatArray, b: FloatArray, *, higher_is_better: bool, ceiling: float | None) -> float | None:
+def error_reduction(a: FloatArray, b: FloatArray, *, higher_is_better: bool, ceiling: float | None) -> float | None:
+    """1 - mean error / mean error of the reference; None where the best value is unknown or the reference has it."""
     if not len(a) or (higher_is_better and ceiling is None):
         return None
     error, reference = (a.mean(), b.mean()) if not higher_is_better else (ceiling - a.mean(), ceiling - b.mean())

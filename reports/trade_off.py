@@ -64,7 +64,7 @@ class SpeedUp:
 
 
 def no_worse_and_cheaper(
-    differences: FloatArray,
+    differences: FloatArray | Estimate,
     cost: FloatArray,
     reference_cost: FloatArray,
     *,
@@ -72,7 +72,9 @@ def no_worse_and_cheaper(
     counted: bool,
     alpha: float = ALPHA,
 ) -> TradeOff | None:
-    """One intersection-union test of paired score differences and of costs, one cost a trial or process.
+    """One intersection-union test of score differences and of costs, one cost a trial or process.
+
+    The differences are those of pairs; or an estimate of their mean, where seeds are not paired.
 
     counted says that the cost has no noise (operations, parameters): where it then does not vary, cheaper is a fact
     and not a test. Measured costs are compared by Welch's t of their logarithms: processes are not paired by seed.
@@ -82,10 +84,9 @@ def no_worse_and_cheaper(
     if not margin >= 0:
         raise TableError(f"found margin {margin:g}, expected zero or more in the metric's unit.")
     log_cost = _log_cost(cost, reference_cost, counted=counted)
-    if len(differences) < 3 or log_cost is None:
+    difference = differences if isinstance(differences, Estimate) else paired(differences)
+    if difference is None or difference.df < 2 or log_cost is None:
         return None
-    difference = paired(differences)
-    assert difference is not None
     cheaper = log_cost.p_below(0.0)
     if counted and log_cost.error == 0:
         cheaper = 0.0 if log_cost.value < 0 else 1.0

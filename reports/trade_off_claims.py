@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from ..harness.errors import TableError
-from .claims import COSTS, Cell, Claim
+from .claims import COSTS, Cell, Claim, Entry
+from .estimates import Estimate
 from .statistics import FloatArray, holm
 from .trade_off import DRAWS, SpeedUp, TradeOff, mean_draws, no_worse_and_cheaper, p_on_front, speed_up
-from .wording import SCOPE, Verdict, p_equals, plural
+from .wording import SCOPE, Verdict, p_equals, seeds_of
 
+Seeded = dict[tuple[str, int], float]
 AXES = tuple(name for name in COSTS if name != "flop_coverage")
 COUNTED = ("parameters", "gflops")
 """Costs that are counted and have no noise; all others are measured."""
@@ -123,8 +125,7 @@ def speed_ups(found: Sequence[Cell], axis: str, *, seed: int = 0) -> tuple[Speed
             points = _curve(beside, claim.method, axis)
             if len(points) < 2:
                 continue
-            seeds = sorted({s for _, values in [*points, *base] for s in values})
-            scores = np.array([[values.get(s, np.nan) for s in seeds] for _, values in [*points, *base]])
+            scores = _by_seed([values for _, values in [*points, *base]])
             one = speed_up(
                 np.array([cost for cost, _ in points]),
                 scores[:-1],
@@ -142,8 +143,13 @@ def _trade_off(cell: Cell, claim: Claim, costs: dict[str, FloatArray], axis: str
     cost, base = (costs.get(name, np.empty(0)) for name in (claim.method, cell.reference))
     if claim.comparison.failed or not len(cost) or not len(base):
         return None
+    differences: FloatArray | Estimate = np.array(claim.comparison.differences)
+    if (groups := claim.comparison.groups) is not None:
+        if claim.comparison.complete < 3 or claim.comparison.effect is None:
+            return None
+        differences = Estimate(claim.comparison.effect, groups.error, groups.df)
     return no_worse_and_cheaper(
-        np.array(claim.comparison.differences),
+        differences,
         cost,
         base,
         margin=cell.margin or 0.0,
@@ -155,10 +161,13 @@ def _trade_off(cell: Cell, claim: Claim, costs: dict[str, FloatArray], axis: str
 def _judge(
     cell: Cell, claim: Claim, one: TradeOff | None, axis: str, *, p_holm: float | None, p_dominates: float | None
 ) -> Verdict:
-    n = claim.comparison.n
-    scope = f"{SCOPE}; n = {n} paired {plural(n, 'seed')}"
+    scope = f"{SCOPE}; n = {seeds_of(claim.comparison)}"
     if one is None:
-        why = "seeds failed" if claim.comparison.failed else f"fewer than three pairs or measurements of {axis}"
+        why = (
+            "seeds failed"
+            if claim.comparison.failed
+            else f"fewer than three {'pairs' if cell.paired else 'seeds'} or measurements of {axis}"
+        )
         return Verdict("undecided", f"undecided: {why} ({scope})")
     cost = f"{one.ratio:.3g} × the {axis} (at most {one.upper_ratio:.3g} ×)"
     least = f"the score differs by at least {cell.metric.difference(one.lower)}"
@@ -182,11 +191,8 @@ def _front(cell: Cell, costs: dict[str, FloatArray], axis: str, seed: int) -> tu
         return ()
     entries = sorted(entries, key=lambda e: (float(np.log(costs[e.method]).mean()), e.summary.values))
     rng = np.random.default_rng(seed)
-    seeds = sorted({s for e in entries for s in e.summary.seeds})
     sign = 1.0 if cell.metric.higher_is_better else -1.0
-    values = np.full((len(entries), len(seeds)), np.nan)
-    for row, e in enumerate(entries):
-        values[row, np.searchsorted(seeds, e.summary.seeds)] = sign * np.array(e.summary.values)
+    values = sign * _by_seed([_seeded(cell, e) for e in entries])
     enough = np.array([e.summary.n >= 3 for e in entries])
     scores = np.tile(np.nanmean(values, axis=1), (DRAWS, 1))
     if enough.any():
@@ -218,7 +224,7 @@ def _costs(table: pd.DataFrame, cell: Cell, axis: str) -> dict[str, FloatArray]:
     return {str(name): values[kept & (methods == name)] for name in dict.fromkeys(methods[kept])}
 
 
-def _curve(cells: Sequence[Cell], method: str, axis: str) -> list[tuple[float, dict[int, float]]]:
+def _curve(cells: Sequence[Cell], method: str, axis: str) -> list[tuple[float, Seeded]]:
     points = []
     for cell in cells:
         entry = next((e for e in cell.entries if e.method == method), None)
@@ -226,10 +232,20 @@ def _curve(cells: Sequence[Cell], method: str, axis: str) -> list[tuple[float, d
         if entry is None or not cost or not np.isfinite(cost) or not entry.summary.n or entry.summary.failures.k:
             continue
         sign = 1.0 if cell.metric.higher_is_better else -1.0
-        points.append(
-            (float(cost), {s: sign * v for s, v in zip(entry.summary.seeds, entry.summary.values, strict=True)})
-        )
+        points.append((float(cost), {seed: sign * value for seed, value in _seeded(cell, entry).items()}))
     return points
+
+
+def _seeded(cell: Cell, entry: Entry) -> Seeded:
+    """Scores under a key that two methods share where the same seed pairs them, and never otherwise."""
+    group = "" if cell.paired else f"{entry.method}, {cell.title}"
+    return {(group, seed): value for seed, value in zip(entry.summary.seeds, entry.summary.values, strict=True)}
+
+
+def _by_seed(rows: Sequence[Seeded]) -> FloatArray:
+    """One row each, one column a key; nan where a row lacks it."""
+    keys = sorted({key for row in rows for key in row})
+    return np.array([[row.get(key, np.nan) for key in keys] for row in rows])
 
 
 def _rivals(claims: Sequence[Claim]) -> list[Claim]:

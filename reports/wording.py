@@ -108,12 +108,15 @@ def judge(
     Without a declared margin nothing is ever equivalent or too small to matter. The comparison's own intervals must
     be of the same alpha.
     """
-    end = f"({SCOPE}; n = {comparison.n} paired {plural(comparison.n, 'seed')}; Holm {p_equals(p_holm)}, m = {m})"
+    end = f"({SCOPE}; n = {seeds_of(comparison)}; Holm {p_equals(p_holm)}, m = {m})"
+    if comparison.failed and comparison.groups is not None:
+        failed = f"{comparison.failed} {plural(comparison.failed, 'seed')} failed"
+        return Verdict("undecided", f"undecided: {failed}, and without pairs no test counts them as losses {end}")
     if comparison.failed:
         return _judge_failures(comparison, p_holm=p_holm, m=m, end=end, alpha=alpha)
     effect, interval = comparison.effect, comparison.interval
     if comparison.complete < 3 or effect is None:
-        few = f"undecided: {comparison.complete} complete {plural(comparison.complete, 'pair')}"
+        few = f"undecided: {finished(comparison)}"
         return Verdict("undecided", f"{few}, and an interval needs three ({SCOPE})")
     if interval is None:
         same = "identical on every seed" if effect == 0 else comparison.notes[0]
@@ -134,7 +137,24 @@ def judge(
         straddles = margin is not None and min(abs(interval.low), abs(interval.high)) < margin
         doubt = ", though perhaps by less than the declared margin" if straddles else ""
         return Verdict(word, f"{word} {by}{doubt} {end}")
-    return Verdict("undecided", f"undecided; {_design(design, metric=metric, m=m, alpha=alpha)} {end}")
+    each = "" if comparison.groups is None else " of each"
+    return Verdict("undecided", f"undecided; {_design(design, metric=metric, m=m, alpha=alpha, each=each)} {end}")
+
+
+def seeds_of(comparison: Comparison) -> str:
+    """How many seeds a claim rests on, and whether they are paired; without pairs, which test that leaves."""
+    groups = comparison.groups
+    if groups is None:
+        return f"{comparison.n} paired {plural(comparison.n, 'seed')}"
+    return f"{groups.method} and {groups.reference} seeds, not paired, Welch's t"
+
+
+def finished(comparison: Comparison) -> str:
+    """What is complete: pairs, or the finished seeds of either group."""
+    groups = comparison.groups
+    if groups is None:
+        return f"{comparison.complete} complete {plural(comparison.complete, 'pair')}"
+    return f"{groups.method} and {groups.reference} finished seeds"
 
 
 def level(alpha: float) -> str:
@@ -185,7 +205,7 @@ def _judge_failures(comparison: Comparison, *, p_holm: float | None, m: int, end
     )
 
 
-def _design(design: Design, *, metric: Metric, m: int, alpha: float) -> str:
+def _design(design: Design, *, metric: Metric, m: int, alpha: float, each: str) -> str:
     words, plain = [], f"{alpha:g}".removeprefix("0")
     if design.detectable_family is not None and design.detectable is not None:
         words.append(
@@ -195,5 +215,5 @@ def _design(design: Design, *, metric: Metric, m: int, alpha: float) -> str:
     if design.seeds_needed is None:
         words.append("no reachable number of seeds would be expected to find the observed difference")
     else:
-        words.append(f"about {design.seeds_needed} seeds would be needed to find the observed difference")
+        words.append(f"about {design.seeds_needed} seeds{each} would be needed to find the observed difference")
     return "; ".join(words)

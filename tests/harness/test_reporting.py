@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from zoombench.harness import cli, spec
 from zoombench.harness.ledger import Ledger, write_json
@@ -253,3 +254,29 @@ def test_none_of_these_commands_loads_torch_ray_or_mlflow(at):
     )
     for words in (["report", "mine.csv", "--reference", "uniform"], ["compare", "uniform", "oracle_crop", "mine.csv"]):
         subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True)
+
+
+def test_unpaired_seeds_are_compared_by_welchs_t(at, capsys):
+    code, told = say(capsys, "report", "mine.csv", "--reference", "uniform", "--unpaired")
+    page = (at / "report" / "report.html").read_text()
+    assert code == 0
+    assert "5 and 5 seeds, not paired, Welch&#39;s t; Holm p" in page
+    assert "zoombench report mine.csv --reference uniform --unpaired" in page
+    _, told = say(capsys, "report", "mine.csv", "--reference", "uniform", "--unpaired", "--format", "csv")
+    row = {row["method"]: row for row in csv.DictReader(io.StringIO(told))}["saliency_sampler"]
+    rows = list(csv.DictReader(io.StringIO(QUICKSTART.read_text())))
+    a, b = ([float(one["value"]) for one in rows if one["method"] == name] for name in ("saliency_sampler", "uniform"))
+    assert (row["test"], row["pairs"]) == ("Welch's t", "")
+    assert float(row["p"]) == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue, rel=1e-6)
+    code, told = say(capsys, "compare", "saliency_sampler", "uniform", "mine.csv", "--unpaired")
+    assert code == 0
+    assert "5 and 5 seeds, not paired" in told
+    assert "Welch's t p < .001" in told
+    assert "by seed" not in told
+
+
+def test_a_sweep_whose_seeds_are_taken_as_unpaired_is_reported_elsewhere_and_says_so(at, finished, capsys):
+    code, told = say(capsys, "report", finished(), "--unpaired")
+    assert (code, told) == (0, f"report: {at / 'report' / 'report.html'}\n")
+    page = (at / "report" / "report.html").read_text()
+    assert "Welch&#39;s t was chosen for this report; the sweep&#39;s seeds are paired." in page

@@ -6,10 +6,8 @@ from scipy import stats
 
 from zoombench.harness.errors import TableError
 from zoombench.reports.across_claims import across
-from zoombench.reports.across_wording import _seeds
 from zoombench.reports.claims import cells
-from zoombench.reports.estimates import Estimate
-from zoombench.reports.power import power_of
+from zoombench.reports.power import power_of, seeds_to_find
 from zoombench.reports.table import from_rows
 
 METRICS = (("accuracy", "fraction", True), ("error", "cm", False))
@@ -101,7 +99,7 @@ def test_few_seeds_needed_are_counted_with_their_own_degrees_of_freedom():
     enough = next(
         s for s in range(4, 50) if power_of(effect / spread * np.sqrt(2 * s / (2 * s - 1)), 2 * s - 1, alpha) >= 0.8
     )
-    assert _seeds(Estimate(effect, spread / np.sqrt(2 * 3), 4), 3, alpha) == enough == 6
+    assert seeds_to_find(effect, spread / np.sqrt(2 * 3), 4, seeds=3, alpha=alpha) == enough == 6
 
 
 @pytest.mark.parametrize(("factor", "margin", "word"), [(0.97, 0.1, "too small to matter"), (1.0, 0.1, "equivalent")])
