@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from .claims import Cell
-from .gaps import ABSENT, gaps
+from .gaps import absent
 from .table import OUTCOMES
 from .wording import plural, share
 
@@ -49,8 +49,8 @@ def cautions(table: pd.DataFrame, found: Sequence[Cell]) -> list[str]:
     unfinished = int((table["status"] == "missing").sum())
     if unfinished:
         listed.append(f"{unfinished} planned {plural(unfinished, 'trial')} did not run yet.")
-    absent = [str(gap) for gap in gaps(table) if gap.why == ABSENT]
-    if absent:
-        more = f"; and {len(absent) - 5} more" if len(absent) > 5 else ""
-        listed.append(f"The table is not dense: {'; '.join(absent[:5])}{more}.")
+    unsaid = [str(gap) for gap in absent(table, paired=all(cell.paired for cell in found))]
+    if unsaid:
+        more = f"; and {len(unsaid) - 5} more, under not finished" if len(unsaid) > 5 else ""
+        listed.append(f"The table is not dense: {'; '.join(unsaid[:5])}{more}.")
     return listed

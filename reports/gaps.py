@@ -27,6 +27,11 @@ class Gap:
         return f"{self.method} on {self.dataset}, {self.budget}, {self.metric}: {seeds} {self.why}"
 
 
+def absent(table: pd.DataFrame, *, paired: bool = True) -> tuple[Gap, ...]:
+    """The gaps that no row speaks of. Unpaired seeds are a method's own: it has a gap only if it has no score."""
+    return tuple(gap for gap in gaps(table) if gap.why == ABSENT and (paired or gap.whole))
+
+
 def gaps(table: pd.DataFrame) -> tuple[Gap, ...]:
     """Every gap of a results table: none, if each method has a score for each seed that any method ran there.
 

@@ -16,6 +16,7 @@ from .beyond import Beyond, gather
 from .cautions import cautions
 from .claims import TRAINING, Cell, Claim, cells, family_size
 from .figures import CostAxis, Look
+from .gaps import absent
 from .pairwise import Matrix, matrices
 from .pictures import collect
 from .published import beside
@@ -114,6 +115,7 @@ def render(table: pd.DataFrame, about: About) -> str:
         counts={status: int((table["status"] == status).sum()) for status in results.STATUSES},
         published=beside(found),
         not_done=_not_done(table, about),
+        absent=absent(table, paired=about.paired),
         methods=list(figures.looks(found)),
         m=family_size(table, about.reference) if len(table) else 0,
         devices=sorted(table["device"].dropna().unique()),
