@@ -213,6 +213,9 @@ def _chosen(sources: Sequence[Source], options: argparse.Namespace) -> Source:
         if name not in metrics:
             raise UsageError(f"no metric {name!r} in {source.name}; expected one of: {', '.join(metrics) or 'none'}.")
     table = source.table
+    for name, limit in margins.items():
+        if limit >= 1 and table.loc[table["metric"] == name, "unit"].eq("fraction").any():
+            raise UsageError(f"--margin {name}={limit:g} is all of the scale: one point of {name} is 0.01.")
     if options.metric:
         table = _of_metric(table, options.metric)
         if declared and len(metrics) > 1:

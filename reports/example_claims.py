@@ -67,7 +67,7 @@ class TrialCalibration:
 def variance_shares(
     table: pd.DataFrame, predictions: Mapping[str, pd.DataFrame], reference: str, *, alpha: float = ALPHA
 ) -> tuple[VarianceShares, ...]:
-    """Every method against the reference where both have two seeds or more with predictions.
+    """Every method against the reference where both have three seeds or more with predictions, as for any interval.
 
     predictions holds, by trial_id, the columns example and score, whose mean is the trial's value, and cluster where
     examples are not independent (a subject, an image, a sequence). Trials without predictions are left out.
@@ -92,7 +92,7 @@ def variance_shares(
         base = {seed for method, seed in scores if method == reference}
         for method in sorted({method for method, _ in scores} - {reference}):
             seeds = sorted(base & {seed for name, seed in scores if name == method})
-            if len(seeds) < 2 or len(first) < 2:
+            if len(seeds) < 3 or len(first) < 2:
                 continue
             d = np.stack([sign * (scores[method, s] - scores[reference, s]).to_numpy() for s in seeds])
             hours = _hours(rows[rows["method"].isin([method, reference])])

@@ -127,8 +127,11 @@ def _read(path: str) -> dict[str, Tensor]:
     """A checkpoint's state dict: bare, or under `model` or `state_dict`; of a trial's weights.pt its task network."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsError(f"weights {path} cannot be read: {type(error).__name__}: {error}.") from error
+    except Exception as error:  # what torch says of a pickled network is long, and advises what cannot be done here
+        raise WeightsError(
+            f"weights {path} cannot be read ({type(error).__name__}); expected a state dict, written by "
+            "torch.save(network.state_dict(), path)."
+        ) from error
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -280,3 +280,10 @@ def test_a_sweep_whose_seeds_are_taken_as_unpaired_is_reported_elsewhere_and_say
     assert (code, told) == (0, f"report: {at / 'report' / 'report.html'}\n")
     page = (at / "report" / "report.html").read_text()
     assert "Welch&#39;s t was chosen for this report; the sweep&#39;s seeds are paired." in page
+
+
+def test_a_margin_that_is_all_of_the_scale_is_refused(tmp_path, capsys):
+    table = Path(__file__).parents[1] / "reports" / "quickstart.csv"
+    code, told = say(capsys, "report", str(table), "--reference", "uniform", "--margin", "accuracy=5")
+    assert code == 2
+    assert "--margin accuracy=5 is all of the scale: one point of accuracy is 0.01." in told
