@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from . import lookup, reporting, results, spec, sweepfile, weights
+from . import lookup, preflight, reporting, results, spec, sweepfile
 from .errors import TrackingError, UsageError
 from .ledger import Ledger, write_text
 from .spec import Sweep, TrialSpec
@@ -32,16 +32,15 @@ def run_sweep(options: argparse.Namespace) -> int:
         return plan_sweep(options)
     sweep, chosen = _load(options)
     settings = _settings(options, sweep)
-    ledger = Ledger.open(Path(options.results))
-    _refuse_absent_devices(chosen, settings, address=options.address)
     console = Console()
-    missing = ledger.missing(chosen, retry_failed=options.retry_failed)
-    absent = [] if options.address else spec.absent_data(missing, settings.data_root)  # a cluster has disks of its own
-    if absent:
-        raise UsageError("\n".join(absent))
+    missing = Ledger(Path(options.results).absolute()).missing(chosen, retry_failed=options.retry_failed)
+    if not options.address:  # a cluster has devices and disks of its own
+        preflight.refuse_absent_devices(chosen, settings)
+        preflight.refuse_absent_data(missing, settings.data_root)
+    preflight.refuse_unfit(missing)
+    ledger = Ledger.open(Path(options.results))
     write_text(ledger.sweep_folder(sweep.name) / "resolved.yaml", sweep.resolved())
     warn_of_changed_code(chosen, ledger)
-    weights.refuse_unfit(missing)
     if missing:
         skipped = sum(trial.skip is not None for trial in sweep.trials)
         console.print(
@@ -89,7 +88,7 @@ def plan_sweep(options: argparse.Namespace) -> int:
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     todo = ("run", "go on", "skip")
     print(", ".join(f"{count} to {what}" if what in todo else f"{count} {what}" for what, count in counts.items()))
-    for line in spec.absent_data(chosen, _data_root(sweep)):
+    for line in preflight.absent_data(chosen, _data_root(sweep)):
         print(line)
     warn_of_changed_code(chosen, ledger)
     return DONE
@@ -165,30 +164,6 @@ def _data_root(sweep: Sweep) -> str | None:
     """The folder of datasets, as an absolute path: workers run in folders of their own."""
     root = sweep.settings.data_root or os.environ.get("ZOOMBENCH_DATA")
     return os.path.abspath(root) if root else None
-
-
-def _refuse_absent_devices(trials: Sequence[TrialSpec], settings: Settings, *, address: str | None) -> None:
-    """A GPU or a CPU that this machine does not have; a cluster is asked when it is there."""
-    if address:
-        return
-    wanted = max((trial.budget.gpus or 0 for trial in trials), default=0)
-    if (wanted and settings.device != "cpu") or settings.device == "cuda":
-        import torch
-
-        there = torch.cuda.device_count()
-        if there < max(wanted, 1e-9):
-            source = "settings.device: cuda" if settings.device == "cuda" else f"a budget with gpus: {wanted:g}"
-            raise UsageError(
-                f"{source} asks for a GPU, and this machine has {there or 'none'}. "
-                "Leave gpus out (0 is used where there is none), or give --address of a cluster."
-            )
-    cpus = os.cpu_count() or 1
-    for trial in trials:
-        if trial.budget.cpus > cpus:
-            raise UsageError(
-                f"budget {trial.budget_label}: cpus: {trial.budget.cpus}, and this machine has {cpus}. "
-                "Lower it, or give --address of a cluster."
-            )
 
 
 def _run_trials(

@@ -136,19 +136,6 @@ def task_of(dataset: Choice) -> Task:
     return declared.task(declared.config(**dataset.config))
 
 
-def absent_data(trials: Sequence[TrialSpec], root: str | None) -> list[str]:
-    """One line for each dataset of these trials that is not there under root: what is missing, and how to get it."""
-    lines = []
-    for label, dataset in {trial.dataset.label: trial.dataset for trial in trials}.items():
-        declared = declaration("dataset", dataset.name)
-        absent = declared.missing(declared.config(**dataset.config), root)
-        if absent:
-            lines.append(
-                f"dataset {label}: {absent} settings.data_root or ZOOMBENCH_DATA names the folder of datasets."
-            )
-    return lines
-
-
 def load(source: str | Path | None) -> Sweep:
     """Read a sweep file and spell out its trials; raises UsageError before anything has started."""
     path = sweepfile.locate(source)

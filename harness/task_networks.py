@@ -14,20 +14,18 @@ class TaskNetworkFacts(NamedTuple):
 
     least_size: int
     """Smallest side in pixels of the image that it takes."""
-    usual_size: int
-    """Side for which its authors made it."""
     weights: tuple[str, ...] = ()
     """torchvision's names of its weights."""
 
 
 TASK_NETWORKS = {
-    "small": TaskNetworkFacts(least_size=4, usual_size=32),
-    "alexnet": TaskNetworkFacts(least_size=63, usual_size=227, weights=("IMAGENET1K_V1",)),
-    "resnet18": TaskNetworkFacts(least_size=4, usual_size=224, weights=("IMAGENET1K_V1",)),
-    "resnet50": TaskNetworkFacts(least_size=4, usual_size=224, weights=("IMAGENET1K_V1", "IMAGENET1K_V2")),
-    "resnet101": TaskNetworkFacts(least_size=4, usual_size=224, weights=("IMAGENET1K_V1", "IMAGENET1K_V2")),
+    "small": TaskNetworkFacts(least_size=4),
+    "alexnet": TaskNetworkFacts(least_size=63, weights=("IMAGENET1K_V1",)),
+    "resnet18": TaskNetworkFacts(least_size=4, weights=("IMAGENET1K_V1",)),
+    "resnet50": TaskNetworkFacts(least_size=4, weights=("IMAGENET1K_V1", "IMAGENET1K_V2")),
+    "resnet101": TaskNetworkFacts(least_size=4, weights=("IMAGENET1K_V1", "IMAGENET1K_V2")),
     # Its auxiliary head needs a 17 x 17 feature map.
-    "inception_v3": TaskNetworkFacts(least_size=299, usual_size=299, weights=("IMAGENET1K_V1",)),
+    "inception_v3": TaskNetworkFacts(least_size=299, weights=("IMAGENET1K_V1",)),
 }
 
 

@@ -256,9 +256,8 @@ class _Trial:
         """Judge the test split, and leave the files of a finished trial."""
         columns, (inputs, output) = self._judge("test")
         numbers = {"example": torch.arange(len(columns["score"]))} | columns
-        known = getattr(
-            self.splits["test"], "facts", {}
-        )  # such as the class of device: scores of each can be told apart
+        # Such as the class of device, so that scores of each can be told apart.
+        known = getattr(self.splits["test"], "facts", {})
         table = pa.table({name: column.cpu().numpy() for name, column in numbers.items()} | known)
         with replacing(self.workdir / "predictions.parquet") as stream:
             pq.write_table(table, stream)

@@ -1,6 +1,7 @@
 """What a reader must know before believing the page: failures, few pairs, trials that are not there."""
 
 from collections.abc import Sequence
+from itertools import count
 
 import pandas as pd
 
@@ -32,10 +33,12 @@ def cautions(table: pd.DataFrame, found: Sequence[Cell]) -> list[str]:
             "failed seed leaves its comparison undecided."
         )
     sizes = [claim.comparison.complete for cell in found for claim in cell.claims if claim.competes]
-    if sizes and min(sizes) < 6 and found[0].paired:
+    alpha = found[0].alpha if found else 0.05
+    least = next(n for n in count(1) if 2 / 2**n < alpha)  # what n signs can tell at best, two-sided
+    if sizes and min(sizes) < least and found[0].paired:
         listed.append(
-            f"Some comparisons have {min(sizes)} complete {plural(min(sizes), 'pair')}. Below six, no "
-            "distribution-free test can reach .05, so the claims rest on the t test."
+            f"Some comparisons have {min(sizes)} complete {plural(min(sizes), 'pair')}. Below {least}, no "
+            f"distribution-free test can reach {alpha:g}, so the claims rest on the t test."
         )
     failed = table[table["status"] == "failed"]
     lost = failed[~failed["error_class"].isin(OUTCOMES).fillna(False).astype(bool)]

@@ -131,7 +131,7 @@ class Cell:
 
 
 def family_size(table: pd.DataFrame, reference: str) -> int:
-    """m: competing methods other than the reference, times data sets, times budgets, as planned.
+    """m: competing methods other than the reference, times budgets, times data sets with each of their metrics.
 
     A comparison that failed or is missing still counts, so that m never changes after the results are seen. One whose
     trials were all skipped was never planned: that a method cannot serve a dataset is known before anything runs.
@@ -157,8 +157,10 @@ def cells(
 
     alpha is the error that the whole family may make; intervals are at 1 - alpha. order lists the methods as they are
     to be shown; whoever it leaves out follows by name. paired says whether equal seeds pair the methods; where they do
-    not, Welch's t compares them. Raises TableError if the table breaks a rule, has no trial of
-    the reference, or if a margin or alpha is no such number.
+    not, Welch's t compares them.
+
+    Raises TableError if the table breaks a rule, has no trial of the reference, or if a margin or alpha is no such
+    number.
     """
     check(table)
     if not 0 < alpha < 0.5:

@@ -209,7 +209,7 @@ def trade_off(
         axes.set_xlabel(axis.label)
         axes.set_ylabel(cell.metric.axis)
         _labels(axes, cell, axis)
-        best = front(cell, axis)
+        best = cell.front(axis.key)
         return to_svg(
             figure,
             prefix=prefix,
@@ -218,11 +218,6 @@ def trade_off(
                 f"On the front of the means, cheapest first: {', '.join(best)}." if best else "No method is on a front."
             ),
         )
-
-
-def front(cell: Cell, axis: CostAxis) -> tuple[str, ...]:
-    """Competing methods that no other competing method beats on cost and mean score, cheapest first."""
-    return cell.front(axis.key)
 
 
 def _panel(axes: "Axes", cell: Cell, styles: Mapping[str, Look], axis: CostAxis, undecided: Collection[str]) -> None:
@@ -293,7 +288,7 @@ def _labels(axes: "Axes", cell: Cell, axis: CostAxis) -> None:
 
 
 def _front(cell: Cell, axis: CostAxis, edge: float) -> tuple[list[float], list[float]]:
-    members = [cell.entry(name) for name in front(cell, axis)]
+    members = [cell.entry(name) for name in cell.front(axis.key)]
     costs = {entry.method: cost for entry, cost in priced(cell, axis)}
     points = [(costs[e.method], cell.metric.scale * (e.summary.mean or 0.0)) for e in members if e.method in costs]
     points += [(edge, points[-1][1])] if points else []

@@ -194,7 +194,7 @@ def _costs(cell: Cell, styles: Mapping[str, Look], place: int, beyond: Beyond) -
 
 def _fronts(cell: Cell) -> dict[str, str]:
     """By which costs a method is on the front."""
-    fronts = [(axis.name, figures.front(cell, axis)) for axis in figures.COST_AXES if figures.priced(cell, axis)]
+    fronts = [(axis.name, cell.front(axis.key)) for axis in figures.COST_AXES if figures.priced(cell, axis)]
     names = {
         entry.method: ", ".join(name for name, members in fronts if entry.method in members) for entry in cell.entries
     }
