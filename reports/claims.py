@@ -34,9 +34,12 @@ COSTS = (
     "latency_ms_p50",
     "latency_ms_p90",
     "peak_memory_mib",
+    "energy_j",
     "train_seconds",
     "gpu_hours",
 )
+MEASURED = ("latency_ms_p50", "energy_j")
+"""Costs of one image that vary from process to process."""
 TRAINING = ("train_seconds", "gpu_hours")
 """Costs of a whole trial; the others are those of one image or one step."""
 
@@ -51,12 +54,13 @@ class Cost:
     latency_ms_p50: float | None
     latency_ms_p90: float | None
     peak_memory_mib: float | None
+    energy_j: float | None
     train_seconds: float | None
     gpu_hours: float | None
     gpu_hours_total: float | None
     """The sum over its trials."""
-    latency_interval: Interval | None
-    """t interval of the mean log median-latency over seeds, as milliseconds; None below three seeds."""
+    intervals: Mapping[str, Interval]
+    """t intervals of the mean log of what is measured again in each trial (MEASURED), in its unit; from three on."""
     n: int
     """Trials that measured anything."""
 
@@ -115,6 +119,11 @@ class Cell:
     def title(self) -> str:
         """Data set and budget, as a heading."""
         return f"{self.dataset}, {self.budget}"
+
+    @property
+    def t(self) -> str:
+        """Which t its intervals are of, as a word before `interval`."""
+        return "t" if self.paired else "Welch"
 
     def entry(self, method: str) -> Entry:
         """The entry of a method."""
@@ -334,11 +343,10 @@ def _cost(group: pd.DataFrame, alpha: float) -> Cost:
     }
     hours = columns["gpu_hours"]
     total = float(hours.sum()) if len(hours) else None
-    latency = columns["latency_ms_p50"]
-    logs = t_interval(np.log(latency[latency > 0]), level=1 - alpha)
-    interval = None if logs is None else Interval(float(np.exp(logs.low)), float(np.exp(logs.high)))
+    logs = {name: t_interval(np.log(columns[name][columns[name] > 0]), level=1 - alpha) for name in MEASURED}
+    intervals = {name: Interval(float(np.exp(i.low)), float(np.exp(i.high))) for name, i in logs.items() if i}
     return Cost(
-        **amounts, gpu_hours_total=total, latency_interval=interval, n=max(len(values) for values in columns.values())
+        **amounts, gpu_hours_total=total, intervals=intervals, n=max(len(values) for values in columns.values())
     )
 
 

@@ -2,19 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from .claims import Cell
-from .figures import Look
+from .figures import GREY
 from .labels import spread
 from .statistics import FloatArray
-from .svg import INK, new_figure, style, to_svg
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from .svg import Look, Plot, Scale, around, round_ticks
 
 MOST_POINTS = 40
 """Points drawn of one curve; more cannot be told apart on the page and would make it large."""
@@ -89,40 +85,38 @@ def draw(panel: Panel, cell: Cell, styles: Mapping[str, Look], *, by_hours: bool
     shown = [curve for curve in panel.curves if not by_hours or curve.hours is not None]
     if not shown:
         return None
-    from matplotlib.ticker import MaxNLocator
-
-    scale = cell.metric.scale if panel.metric == cell.metric.name else 1.0
-    with style():
-        figure = new_figure(5.9, max(3.4, 1.1 + 0.19 * len(shown)))
-        height = figure.get_figheight()
-        axes = figure.add_axes((0.12, 0.5 / height, 0.57, 1 - 0.8 / height))  # room for labels on the right
-        ends = []
-        for curve in shown:
-            look = styles[curve.method]
-            x = curve.hours if by_hours and curve.hours is not None else curve.epochs
-            gap = [np.nan]  # one path with gaps instead of a path a seed: half the bytes
-            some = list(curve.seeds.values())[:: -(-len(curve.seeds) // MOST_SEEDS)]
-            thin = [(np.interp(epochs, curve.epochs, x), scale * values) for epochs, values in some]
-            line = [np.concatenate([part for one in thin for part in (one[axis], gap)]) for axis in (0, 1)]
-            axes.plot(*line, lw=0.6, alpha=0.35, **look.ink)
-            for epochs, values in (curve.seeds[seed] for seed in curve.seeds if seed in curve.short):
-                axes.plot(np.interp(epochs[-1], curve.epochs, x), scale * values[-1], "x", ms=5, **look.ink)
-            axes.fill_between(x, scale * curve.low, scale * curve.high, alpha=0.13, lw=0, **look.ink)
-            axes.plot(x, scale * curve.mean, lw=2, **look.ink)
-            ends.append((curve.method, float(x[-1]), scale * float(curve.mean[-1])))
-        hours = "GPU-hours of one trial" if panel.gpu else "hours of training of one trial"
-        axes.set_xlabel(hours if by_hours else "epoch")
-        if not by_hours:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylabel(cell.metric.axis if panel.metric == cell.metric.name else panel.metric)
-        axes.set_title(f"{panel.split} {panel.metric}")
-        _label_ends(axes, ends, styles)
-        return to_svg(
-            figure,
-            prefix=prefix,
-            title=f"{panel.split} {panel.metric} on {cell.title}, over {'hours' if by_hours else 'epochs'} of training",
-            description=_finding(panel, cell),
-        )
+    own = panel.metric == cell.metric.name
+    scale = cell.metric.scale if own else 1.0
+    across = {c.method: c.hours if by_hours and c.hours is not None else c.epochs for c in shown}
+    some = {c.method: list(c.seeds.values())[:: -(-len(c.seeds) // MOST_SEEDS)] for c in shown}
+    seen = [part for c in shown for part in (c.low, c.high, c.mean, *(values for _, values in some[c.method]))]
+    height = max(244.8, 79.2 + 13.7 * len(shown))
+    x = Scale(*around(list(across.values())), 51.0, 293.1)
+    y = Scale(*around([scale * part for part in seen]), height - 36, 21.6)
+    plot = Plot(424.8, height, x=x, y=y)
+    hours = "GPU-hours of one trial" if panel.gpu else "hours of training of one trial"
+    ticks = round_ticks(x.low, x.high, 6)
+    plot.x_axis(
+        hours if by_hours else "epoch", ticks if by_hours else [one for one in ticks if one == round(one)], grid=False
+    )
+    plot.y_axis(cell.metric.axis if own else panel.metric, round_ticks(y.low, y.high, 6), grid=False)
+    plot.text((x.start + x.end) / 2, 10, f"{panel.split} {panel.metric}", anchor="middle", size=10)
+    for curve in sorted(shown, key=lambda one: styles[one.method].colour != GREY):  # what is grey lies below
+        look, at = styles[curve.method], across[curve.method]
+        gap = [np.nan]  # one path with gaps instead of a path a seed: half the bytes
+        thin = [(np.interp(epochs, curve.epochs, at), scale * values) for epochs, values in some[curve.method]]
+        line = [np.concatenate([part for one in thin for part in (one[axis], gap)]) for axis in (0, 1)]
+        plot.line(*line, look, width=0.6, opacity=0.35)
+        for epochs, values in (curve.seeds[seed] for seed in curve.seeds if seed in curve.short):
+            plot.cross(float(x(np.interp(epochs[-1], curve.epochs, at))), float(y(scale * values[-1])), look)
+        plot.area(at, scale * curve.low, scale * curve.high, look, opacity=0.13)
+        plot.line(at, scale * curve.mean, look, width=2)
+    _label_ends(plot, {c.method: (float(across[c.method][-1]), scale * float(c.mean[-1])) for c in shown}, styles)
+    return plot.svg(
+        prefix=prefix,
+        title=f"{panel.split} {panel.metric} on {cell.title}, over {'hours' if by_hours else 'epochs'} of training",
+        description=_finding(panel, cell),
+    )
 
 
 def _finding(panel: Panel, cell: Cell) -> str:
@@ -168,15 +162,13 @@ def _curve(method: str, rows: pd.DataFrame, an_epoch: Mapping[str, float], alpha
     )
 
 
-def _label_ends(axes: "Axes", ends: list[tuple[str, float, float]], styles: Mapping[str, Look]) -> None:
-    low, high = axes.get_ylim()
-    gap = (high - low) * min(0.075, 1 / max(len(ends) - 1, 1))
-    edge = axes.get_xlim()[1]
-    for (name, x, y), height in zip(ends, spread([end[2] for end in ends], gap, low=low, high=high), strict=True):
+def _label_ends(plot: Plot, ends: Mapping[str, tuple[float, float]], styles: Mapping[str, Look]) -> None:
+    """The name of each curve at the right edge, and a thin line to its end."""
+    heights = [float(plot.y(y)) for _, y in ends.values()]
+    room = (plot.y.start - plot.y.end) * min(0.075, 1 / max(len(ends) - 1, 1))
+    placed = spread(heights, room, low=plot.y.end, high=plot.y.start)
+    for (name, (x, y)), at, down in zip(ends.items(), heights, placed, strict=True):
         look = styles[name]
-        axes.plot([x, edge], [y, height], lw=0.8, alpha=0.7, clip_on=False, **look.ink)
-        axes.plot(x, y, look.marker, mfc=look.face, ms=5, **look.ink)
-        text = name if len(name) <= 22 else name[:21] + "…"
-        axes.text(edge, height, " " + text, va="center", color=INK, gid=look.gid)
-    axes.set_xlim(right=edge)
-    axes.set_ylim(low, high)
+        plot.path(f"M{float(plot.x(x)):.1f} {at:.1f}L{plot.x.end:.1f} {down:.1f}", look, width=0.8, opacity=0.7)
+        plot.marker(x, y, look, size=5)
+        plot.text(plot.x.end + 3, down, name if len(name) <= 22 else name[:21] + "…", look)

@@ -4,21 +4,16 @@ Every figure shows the raw seeds beside estimate and interval, labels its marks 
 apart by colour alone.
 """
 
-import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .claims import Cell, Entry
-from .labels import label_points
+from .labels import Box, label_points
 from .statistics import FloatArray
-from .svg import INK, new_figure, style, to_svg
+from .svg import INK, Look, Plot, Scale, around, round_ticks, text_width
 from .wording import level, p_value
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 """The Okabe-Ito colours with a contrast of 3 or more on white and on the dark page; the rest fail on white."""
@@ -26,6 +21,8 @@ GREY = "#808080"
 MOST_DOTS = 200
 """Seeds drawn of one method, evenly chosen; more dots only cover each other and make the page large."""
 MARKERS = "osv^PXd<>*"
+ROW = 30.24
+"""Pixels between two methods that are drawn below each other."""
 
 
 @dataclass(frozen=True)
@@ -46,151 +43,130 @@ COST_AXES = (
     CostAxis("gflops", "GFLOPs", "GFLOPs of one image, forward"),
     CostAxis("latency_ms_p50", "latency", "latency of one image in ms, median, batch 1"),
     CostAxis("peak_memory_mib", "memory", "peak memory of a training step in MiB"),
+    CostAxis("energy_j", "energy", "energy of one image in joules"),
     CostAxis("gpu_hours", "GPU-hours", "GPU-hours to train one trial"),
     CostAxis("train_seconds", "training time", "seconds to train one trial"),
 )
 
 
-@dataclass(frozen=True)
-class Look:
-    """How a method is drawn, the same in every figure of a page."""
-
-    colour: str
-    marker: str
-    hollow: bool
-    place: int
-    """Number of the method on the page, by which its marks are found again."""
-
-    @property
-    def gid(self) -> str:
-        """Id of every mark of the method in a figure; `to_svg` makes it the attribute data-m."""
-        return f"method-{self.place}"
-
-    @property
-    def ink(self) -> dict[str, Any]:
-        """Colour and id of a line or marker, as matplotlib takes them."""
-        return {"color": self.colour, "gid": self.gid}
-
-    @property
-    def face(self) -> str:
-        """Fill of the marker: none for an upper bound."""
-        return "none" if self.hollow else self.colour
-
-
 def looks(cells: Sequence[Cell]) -> dict[str, Look]:
     """A colour and a marker for every method, in the order of the cells' entries.
 
-    Ink for the reference, grey and hollow for upper bounds; after four coloured methods the rest are grey and told
-    apart by marker and label.
+    Ink for the reference, grey and hollow for upper bounds. The four methods of the best mean rank over the cells get
+    the colours, in the order of the page; the rest are grey and told apart by marker and label.
     """
+    entries = {entry.method: entry.competes for cell in cells for entry in cell.entries}
+    references = {cell.reference for cell in cells}
+    rivals = [name for name, competes in entries.items() if competes and name not in references]
+    ranks = _mean_ranks(cells, rivals)
+    best = sorted(rivals, key=lambda name: (ranks[name], rivals.index(name)))[: len(COLOURS)]
+    colours = dict(zip((name for name in rivals if name in best), COLOURS, strict=False))
     found: dict[str, Look] = {}
-    coloured = 0
-    entries = {entry.method: (entry.competes, cell.reference) for cell in cells for entry in cell.entries}
-    for place, (name, (competes, reference)) in enumerate(entries.items()):
-        if name == reference:
+    for place, name in enumerate(entries):
+        if name in references:
             found[name] = Look(INK, "D", hollow=False, place=place)
-        elif not competes:
+        elif not entries[name]:
             found[name] = Look(GREY, "o", hollow=True, place=place)
         else:
-            colour = COLOURS[coloured] if coloured < len(COLOURS) else GREY
-            found[name] = Look(colour, MARKERS[coloured % len(MARKERS)], hollow=False, place=place)
-            coloured += 1
+            marker = MARKERS[rivals.index(name) % len(MARKERS)]
+            found[name] = Look(colours.get(name, GREY), marker, hollow=False, place=place)
     return found
+
+
+def _mean_ranks(cells: Sequence[Cell], methods: Sequence[str]) -> dict[str, float]:
+    """Mean over the cells of each method's rank by mean score, 1 is best; ties share, who has no score is last."""
+    ranks: dict[str, list[float]] = {name: [] for name in methods}
+    for cell in cells:
+        sign = 1.0 if cell.metric.higher_is_better else -1.0
+        known = {e.method: sign * e.summary.mean for e in cell.entries if e.summary.mean is not None}
+        scores = np.array([known.get(name, -np.inf) for name in methods])
+        for name, score in zip(methods, scores, strict=True):
+            ranks[name].append(float((scores > score).sum() + ((scores == score).sum() + 1) / 2))
+    return {name: float(np.mean(places)) for name, places in ranks.items()}
 
 
 def scores(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None:
     """Score of each method: a dot a seed, the mean, its t interval. None if nothing finished."""
-    entries = cell.entries
+    entries, scale = cell.entries, cell.metric.scale
     if not any(entry.summary.n for entry in entries):
         return None
-    with style():
-        figure = new_figure(8.6, 1.05 + 0.42 * len(entries))
-        axes = figure.add_axes(_box(figure.get_figheight(), left=0.26, right=0.80))
-        for row, entry in enumerate(entries):
-            look, s = styles[entry.method], entry.summary
-            scale = cell.metric.scale
-            dots = scale * _thinned(s.values)
-            axes.plot(dots, [row + 0.16] * len(dots), "o", alpha=0.75, ms=4, mew=0, **look.ink)
-            for place in range(min(int(s.failures.k), 10)):  # a failed seed has no score: a cross at the edge
-                x = 0.015 + 0.025 * place
-                axes.plot(x, row + 0.16, "x", ms=5, transform=axes.get_yaxis_transform(), **look.ink)
-            if s.mean is None:
-                continue
+    shown = [
+        scale * np.array([*s.values, *((s.interval.low, s.interval.high) if s.interval else ())])
+        for s in (entry.summary for entry in entries)
+    ]
+    plot = _rows([_name(entry) for entry in entries], around(shown), width=619.2, left=161.0, right=495.4, top=7.2)
+    plot.x_axis(cell.metric.axis, round_ticks(plot.x.low, plot.x.high, 7))
+    for row, entry in enumerate(entries):
+        look, s = styles[entry.method], entry.summary
+        plot.dots(scale * _thinned(s.values), row + 0.16, look)
+        for place in range(min(int(s.failures.k), 10)):  # a failed seed has no score: a cross at the edge
+            plot.cross(plot.x.start + 5 + 8 * place, float(plot.y(row + 0.16)), look)
+        if s.mean is not None:
             if s.interval is not None:
-                axes.plot([scale * s.interval.low, scale * s.interval.high], [row - 0.1] * 2, lw=1.8, **look.ink)
+                plot.line([scale * s.interval.low, scale * s.interval.high], [row - 0.1] * 2, look, width=1.8)
             if s.n > 2:
-                axes.plot(scale * s.mean, row - 0.1, look.marker, mfc=look.face, ms=7, **look.ink)
-        for row, entry in enumerate(entries):
-            gid = styles[entry.method].gid
-            axes.text(1.02, row, _score_text(cell, entry), transform=axes.get_yaxis_transform(), va="center", gid=gid)
-        _rows(axes, [_name(entry) for entry in entries])
-        axes.set_xlabel(cell.metric.axis)
-        best = _best(cell)
-        return to_svg(
-            figure,
-            prefix=prefix,
-            title=f"{cell.metric.name} of each method on {cell.title}",
-            description=f"Best mean of a competing method: {best}. Bars are {level(cell.alpha)} t intervals.",
-        )
+                plot.marker(scale * s.mean, row - 0.1, look, size=7)
+        plot.text(plot.x.end + 7, float(plot.y(row)), _score_text(cell, entry), look)
+    best = _best(cell)
+    return plot.svg(
+        prefix=prefix,
+        title=f"{cell.metric.name} of each method on {cell.title}",
+        description=f"Best mean of a competing method: {best}. Bars are {level(cell.alpha)} t intervals.",
+    )
 
 
 def forest(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None:
     """Difference of every method from the reference. None if there is none."""
-    claims = cell.claims
+    claims, scale, metric = cell.claims, cell.metric.scale, cell.metric
     if not any(claim.comparison.complete for claim in claims):
         return None
-    scale, metric = cell.metric.scale, cell.metric
-    with style():
-        figure = new_figure(10.2, 1.35 + 0.42 * len(claims))
-        axes = figure.add_axes(_box(figure.get_figheight(), left=0.22, right=0.57, top=0.35))
-        if cell.margin is not None:
-            axes.axvspan(-scale * cell.margin, scale * cell.margin, color=GREY, alpha=0.18, lw=0)
-        axes.axvline(0, color=INK, lw=1, alpha=0.7)
-        for row, claim in enumerate(claims):
-            c, look = claim.comparison, styles[claim.method]
-            dots = scale * _thinned(c.differences)
-            axes.plot(dots, [row + 0.16] * len(dots), "o", alpha=0.75, ms=4, mew=0, **look.ink)
-            if c.interval is not None:
-                axes.plot([scale * c.interval.low, scale * c.interval.high], [row - 0.1] * 2, lw=1.8, **look.ink)
-            if c.effect is not None and c.complete > 2:
-                axes.plot(scale * c.effect, row - 0.1, look.marker, mfc=look.face, ms=7, **look.ink)
-            shown = c.effect if c.complete > 2 else None
-            texts = (
-                f"{metric.difference(shown)} {metric.differences(c.interval)}" if shown is not None else "–",
-                p_value(claim.p_holm),
-                (f"{c.complete}" if c.groups is None else f"{c.groups.method} / {c.groups.reference}")
-                + (f" (+{c.failed} failed)" if c.failed else ""),
-            )
-            for x, text in zip((1.03, 1.80, 2.00), texts, strict=True):
-                axes.text(x, row, text, transform=axes.get_yaxis_transform(), va="center", gid=look.gid)
-        for x, text in zip(
-            (1.03, 1.80, 2.00),
-            (
-                f"effect [{level(cell.alpha)} {'t' if cell.paired else 'Welch'} interval]",
-                "Holm p",
-                "pairs" if cell.paired else "seeds",
-            ),
-            strict=True,
-        ):
-            axes.text(x, -0.75, text, transform=axes.get_yaxis_transform(), va="center", weight="bold")
-        _rows(axes, [_clip(claim.method) + ("" if claim.competes else " (bound)") for claim in claims])
-        axes.set_xlabel(
-            f"{metric.name}: difference from {_clip(cell.reference)} ({metric.difference_unit}, + is better)"
+    margin = scale * (cell.margin or 0.0)
+    shown: list[FloatArray] = [np.array([0.0, -margin, margin])]
+    for c in (claim.comparison for claim in claims):
+        ends = (c.interval.low, c.interval.high) if c.interval else ()
+        shown.append(scale * np.array([*c.differences, *ends, *((c.effect,) if c.effect is not None else ())]))
+    names = [_clip(claim.method) + ("" if claim.competes else " (bound)") for claim in claims]
+    plot = _rows(names, around(shown, margin=0.08), width=734.4, left=161.6, right=418.6, top=25.2)
+    if margin:
+        plot.area([-margin, margin], np.full(2, plot.y.low), np.full(2, plot.y.high), None, opacity=0.18)
+    title = f"{metric.name}: difference from {_clip(cell.reference)} ({metric.difference_unit}, + is better)"
+    plot.x_axis(title.replace("(, ", "("), round_ticks(plot.x.low, plot.x.high, 6))
+    plot.line([0, 0], [plot.y.low, plot.y.high], opacity=0.7)
+    across = (plot.x.end + 8, plot.x.end + 206, plot.x.end + 257)
+    for x, text in zip(
+        across,
+        (f"effect [{level(cell.alpha)} {cell.t} interval]", "Holm p", "pairs" if cell.paired else "seeds"),
+        strict=True,
+    ):
+        plot.text(x, plot.y.end - 11, text, bold=True)
+    for row, claim in enumerate(claims):
+        c, look = claim.comparison, styles[claim.method]
+        plot.dots(scale * _thinned(c.differences), row + 0.16, look)
+        if c.interval is not None:
+            plot.line([scale * c.interval.low, scale * c.interval.high], [row - 0.1] * 2, look, width=1.8)
+        if c.effect is not None and c.complete > 2:
+            plot.marker(scale * c.effect, row - 0.1, look, size=7)
+        effect = c.effect if c.complete > 2 else None
+        texts = (
+            f"{metric.difference(effect)} {metric.differences(c.interval)}" if effect is not None else "–",
+            p_value(claim.p_holm),
+            (f"{c.complete}" if c.groups is None else f"{c.groups.method} / {c.groups.reference}")
+            + (f" (+{c.failed} failed)" if c.failed else ""),
         )
-        axes.margins(x=0.08)
-        decided = [
-            f"{c.method} {c.verdict.word}"
-            + (f" by {metric.difference(abs(c.comparison.effect), signed=False)}" if c.comparison.effect else "")
-            for c in claims
-            if c.verdict.decided
-        ]
-        return to_svg(
-            figure,
-            prefix=prefix,
-            title=f"{'Paired differences' if cell.paired else 'Differences'} from {cell.reference} on {cell.title}",
-            description=("; ".join(decided) or "No method is shown to differ from the reference")
-            + (". Dots are seeds." if cell.paired else ". Seeds are not paired; bars are Welch's t intervals."),
-        )
+        for x, text in zip(across, texts, strict=True):
+            plot.text(x, float(plot.y(row)), text, look)
+    decided = [
+        f"{c.method} {c.verdict.word}"
+        + (f" by {metric.difference(abs(c.comparison.effect), signed=False)}" if c.comparison.effect else "")
+        for c in claims
+        if c.verdict.decided
+    ]
+    return plot.svg(
+        prefix=prefix,
+        title=f"{'Paired differences' if cell.paired else 'Differences'} from {cell.reference} on {cell.title}",
+        description=("; ".join(decided) or "No method is shown to differ from the reference")
+        + (". Dots are seeds." if cell.paired else ". Seeds are not paired; bars are Welch's t intervals."),
+    )
 
 
 def trade_off(
@@ -200,51 +176,62 @@ def trade_off(
 
     Methods that are undecided, which may or may not be on the front, are drawn hollow.
     """
-    if not priced(cell, axis):
+    shown = priced(cell, axis)
+    if not shown:
         return None
-    with style():
-        figure = new_figure(5.0, 3.9)
-        axes = figure.add_axes((0.15, 0.15, 0.82, 0.81))
-        _panel(axes, cell, styles, axis, undecided)
-        axes.set_xlabel(axis.label)
-        axes.set_ylabel(cell.metric.axis)
-        _labels(axes, cell, axis)
-        best = cell.front(axis.key)
-        return to_svg(
-            figure,
-            prefix=prefix,
-            title=f"{cell.metric.name} against {axis.name} on {cell.title}",
-            description=(
-                f"On the front of the means, cheapest first: {', '.join(best)}." if best else "No method is on a front."
-            ),
-        )
-
-
-def _panel(axes: "Axes", cell: Cell, styles: Mapping[str, Look], axis: CostAxis, undecided: Collection[str]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
     scale = cell.metric.scale
-    axes.set_xscale("log")
-    for entry, cost in priced(cell, axis):
-        look, s = styles[entry.method], entry.summary
-        mean = scale * (s.mean or 0.0)
-        if s.interval is not None:
-            axes.plot([cost] * 2, [scale * s.interval.low, scale * s.interval.high], lw=1.6, **look.ink)
-        spread_of = entry.cost.latency_interval if axis.key == "latency_ms_p50" else None
-        if spread_of is not None:
-            axes.plot([spread_of.low, spread_of.high], [mean] * 2, lw=1.6, **look.ink)
-        face = "none" if entry.method in undecided else look.face
-        axes.plot(cost, mean, look.marker, mfc=face, ms=8, mew=1.6, zorder=4, **look.ink)
-    low, high = axes.get_xlim()
-    middle, reach = np.sqrt(low * high), max(np.sqrt(high / low) * 1.25, 2.0)
-    axes.set_xlim(middle / reach, middle * reach)
-    axes.margins(y=0.18)
-    x, y = _front(cell, axis, middle * reach)
-    axes.step(x, y, where="post", color=INK, lw=1, alpha=0.55, ls=(0, (4, 2)), zorder=1)
-    axes.xaxis.set_major_locator(FixedLocator(_ticks(middle / reach, middle * reach)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.grid(alpha=0.18, color=INK, lw=0.6)
+    widths = {entry.method: entry.cost.intervals.get(axis.key) for entry, _ in shown}
+    means = {entry.method: scale * (entry.summary.mean or 0.0) for entry, _ in shown}
+    heights = {entry.method: s.interval for entry, _ in shown if (s := entry.summary)}
+    costs = np.log(
+        [c for e, cost in shown for w in (widths[e.method],) for c in (cost, *((w.low, w.high) if w else ()))]
+    )
+    reach = max((np.ptp(costs) * 1.1) / 2 + np.log(1.25), np.log(2.0))
+    low, high = np.exp((costs.min() + costs.max()) / 2 + np.array([-reach, reach])).tolist()
+    spans = [scale * np.array([i.low, i.high]) for i in heights.values() if i]
+    x = Scale(low, high, 54.0, 349.2, log=True)
+    y = Scale(*around([*means.values(), *spans], margin=0.18), 238.7, 11.2)
+    plot = Plot(360.0, 280.8, x=x, y=y)
+    plot.x_axis(axis.label, _ticks(low, high))
+    plot.y_axis(cell.metric.axis, round_ticks(y.low, y.high, 7))
+    bars: list[Box] = []
+    front = _front(cell, axis)
+    if front:
+        pixels = [(float(x(cost)), float(y(scale * mean))) for cost, mean in front]
+        steps = "".join(f"H{a:.1f}V{b:.1f}" for a, b in pixels[1:]) + f"H{x.end:.1f}"
+        plot.path(f"M{pixels[0][0]:.1f} {pixels[0][1]:.1f}{steps}", opacity=0.55, dashed=True)
+        for (a, b), (c, d) in zip(pixels, [*pixels[1:], (x.end, pixels[-1][1])], strict=True):
+            bars += [(a - 1, b - 1, c + 1, b + 1), (c - 1, min(b, d) - 1, c + 1, max(b, d) + 1)]
+    for entry, cost in shown:
+        look, mean, tall, wide = styles[entry.method], means[entry.method], heights[entry.method], widths[entry.method]
+        if tall is not None:
+            plot.line([cost] * 2, [scale * tall.low, scale * tall.high], look, width=1.6)
+            down, up = y([scale * tall.low, scale * tall.high]).tolist()
+            bars.append((float(x(cost)) - 2, up, float(x(cost)) + 2, down))
+        if wide is not None:
+            plot.line([wide.low, wide.high], [mean] * 2, look, width=1.6)
+            left, right = x([wide.low, wide.high]).tolist()
+            bars.append((left, float(y(mean)) - 2, right, float(y(mean)) + 2))
+    points = [(float(x(cost)), float(y(means[entry.method]))) for entry, cost in shown]
+    texts = [_clip(entry.method, 22) + ("" if entry.competes else " (bound)") for entry, _ in shown]
+    sizes = [(text_width(text, 9), 11.0) for text in texts]
+    labels = label_points(points, sizes, frame=(x.start, y.end, x.end, y.start), obstacles=bars)
+    for (a, b), label, (entry, _) in zip(points, labels, shown, strict=True):
+        if label.leader is not None:
+            c, d = label.leader
+            plot.path(f"M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}", styles[entry.method], width=0.6, opacity=0.6)
+    for label, text, (entry, cost) in zip(labels, texts, shown, strict=True):
+        look = styles[entry.method]
+        plot.marker(cost, means[entry.method], look, size=8, edge=1.6, hollow=entry.method in undecided)
+        plot.text(label.box[0] + 2, (label.box[1] + label.box[3]) / 2, text, look, size=9)
+    best = cell.front(axis.key)
+    return plot.svg(
+        prefix=prefix,
+        title=f"{cell.metric.name} against {axis.name} on {cell.title}",
+        description=(
+            f"On the front of the means, cheapest first: {', '.join(best)}." if best else "No method is on a front."
+        ),
+    )
 
 
 def _thinned(values: Sequence[float]) -> FloatArray:
@@ -261,38 +248,10 @@ def _ticks(low: float, high: float) -> list[float]:
     return found[:: -(-len(found) // 6)]
 
 
-def _labels(axes: "Axes", cell: Cell, axis: CostAxis) -> None:
-    from matplotlib.transforms import Bbox
-
-    shown = priced(cell, axis)
-    scale = cell.metric.scale
-    points = [(cost, scale * (entry.summary.mean or 0.0)) for entry, cost in shown]
-    bars = []
-    for entry, cost in shown:
-        if entry.summary.interval is not None:
-            ends = [(cost, scale * entry.summary.interval.low), (cost, scale * entry.summary.interval.high)]
-            (x0, y0), (x1, y1) = axes.transData.transform(ends)
-            bars.append(Bbox.from_extents(x0 - 2, min(y0, y1), x1 + 2, max(y0, y1)))
-        if axis.key == "latency_ms_p50" and entry.cost.latency_interval is not None:
-            width = entry.cost.latency_interval
-            y = scale * (entry.summary.mean or 0.0)
-            (x0, y0), (x1, y1) = axes.transData.transform([(width.low, y), (width.high, y)])
-            bars.append(Bbox.from_extents(x0, y0 - 2, x1, y1 + 2))
-    xs, ys = _front(cell, axis, axes.get_xlim()[1])
-    for place in range(len(xs) - 1):
-        corners = [(xs[place], ys[place]), (xs[place + 1], ys[place]), (xs[place + 1], ys[place + 1])]
-        for (x0, y0), (x1, y1) in itertools.pairwise(axes.transData.transform(corners)):
-            bars.append(Bbox.from_extents(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1))
-    texts = [_clip(entry.method, 22) + ("" if entry.competes else " (bound)") for entry, _ in shown]
-    label_points(axes, points, texts, obstacles=bars, ink=INK)
-
-
-def _front(cell: Cell, axis: CostAxis, edge: float) -> tuple[list[float], list[float]]:
-    members = [cell.entry(name) for name in cell.front(axis.key)]
+def _front(cell: Cell, axis: CostAxis) -> list[tuple[float, float]]:
+    """Cost and mean of the methods on the front, cheapest first."""
     costs = {entry.method: cost for entry, cost in priced(cell, axis)}
-    points = [(costs[e.method], cell.metric.scale * (e.summary.mean or 0.0)) for e in members if e.method in costs]
-    points += [(edge, points[-1][1])] if points else []
-    return [x for x, _ in points], [y for _, y in points]
+    return [(costs[name], cell.entry(name).summary.mean or 0.0) for name in cell.front(axis.key) if name in costs]
 
 
 def priced(cell: Cell, axis: CostAxis) -> list[tuple[Entry, float]]:
@@ -316,17 +275,16 @@ def _best(cell: Cell) -> str:
     return f"{best.method}, {cell.metric.value(best.summary.mean)}, n = {best.summary.n}"
 
 
-def _rows(axes: "Axes", names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), list(names))
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", alpha=0.18, color=INK, lw=0.6)
-    axes.spines["left"].set_visible(False)
-
-
-def _box(height: float, *, left: float, right: float, top: float = 0.1) -> tuple[float, float, float, float]:
-    bottom = 0.55 / height
-    return left, bottom, right - left, 1 - bottom - top / height
+def _rows(
+    names: Sequence[str], across: tuple[float, float], *, width: float, left: float, right: float, top: float
+) -> Plot:
+    """An empty plot with a name at the left of each row."""
+    bottom = top + ROW * len(names) + 28.8
+    x, y = Scale(*across, left, right), Scale(len(names) - 0.5, -0.5, bottom, top)
+    plot = Plot(width, bottom + 39.6, x=x, y=y)
+    for row, name in enumerate(names):
+        plot.text(left - 4, float(y(row)), name, anchor="end")
+    return plot
 
 
 def _name(entry: Entry) -> str:

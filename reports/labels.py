@@ -1,17 +1,24 @@
-"""Direct labels that do not overlap: next to their point where there is room, with a thin line where there is not."""
+"""Direct labels that do not overlap: next to their point where there is room, with a thin line where there is not.
+
+Everything is in pixels, y downwards; a box is left, top, right, bottom.
+"""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.text import Annotation
-    from matplotlib.transforms import Bbox
+_WAYS = np.array([(1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (1, 1), (-1, -1), (-1, 1)])
+Box = tuple[float, float, float, float]
 
-_WAYS = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)])
+
+class Label(NamedTuple):
+    """Where a text goes."""
+
+    box: Box
+    leader: tuple[float, float] | None
+    """Where a thin line from the point ends; None beside the point."""
 
 
 def spread(positions: Sequence[float], gap: float, *, low: float = -np.inf, high: float = np.inf) -> list[float]:
@@ -40,54 +47,38 @@ def spread(positions: Sequence[float], gap: float, *, low: float = -np.inf, high
 
 
 def label_points(
-    axes: "Axes",
     points: Sequence[tuple[float, float]],
-    texts: Sequence[str],
+    sizes: Sequence[tuple[float, float]],
     *,
-    obstacles: Sequence["Bbox"] = (),
-    ink: str,
-) -> "list[Annotation]":
-    """Label each point where its text covers no other label, no point and no obstacle (boxes in pixels).
+    frame: Box,
+    obstacles: Sequence[Box] = (),
+) -> list[Label]:
+    """Place a text of each size (width, height) where it covers no other text, no point and no obstacle.
 
     Tries eight directions, then further away with a line to the point; falls back on the place that covers least.
     """
-    renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]  # Agg has one
-    frame = axes.get_window_extent(renderer)
-    pixels = axes.transData.transform(np.asarray(points, dtype=float)) if len(points) else np.empty((0, 2))
-    taken = [box.extents for box in obstacles] + [np.array([x - 6, y - 6, x + 6, y + 6]) for x, y in pixels]
-    notes = []
-    for place in sorted(range(len(points)), key=lambda i: (-pixels[i][1], pixels[i][0])):
-        note = axes.annotate(
-            texts[place], points[place], xytext=(0, 0), textcoords="offset pixels", fontsize=9, color=ink, zorder=6
-        )
-        size = note.get_window_extent(renderer)
-        least = np.inf
+    taken = [np.array(box) for box in obstacles] + [np.array([x - 6, y - 6, x + 6, y + 6]) for x, y in points]
+    placed: dict[int, Label] = {}
+    for place in sorted(range(len(points)), key=lambda i: (points[i][1], points[i][0])):
+        size, least = np.array(sizes[place]), np.inf
         for distance in (9, 20, 34, 50, 70, 95):
-            xy = distance * _WAYS + np.array([size.width, size.height]) * (_WAYS - 1) / 2
-            corner = pixels[place] + xy - (2, 1)
-            boxes = np.hstack([corner, corner + np.array([size.width + 4, size.height + 2])])
-            covered = _overlaps(boxes, np.array(taken)).sum(axis=1) + 10 * _outside(boxes, np.array(frame.extents))
+            corner = np.array(points[place]) + distance * _WAYS + size * (_WAYS - 1) / 2 - (2, 1)
+            boxes = np.hstack([corner, corner + size + (4, 2)])
+            covered = _overlaps(boxes, np.array(taken)).sum(axis=1) + 10 * _outside(boxes, np.array(frame))
             chosen = int(np.argmax(covered < covered.min() + 1e-6))  # the first of equals
             if covered[chosen] < least - 1e-6:
-                best, least, box, far = tuple(xy[chosen].tolist()), float(covered[chosen]), boxes[chosen], distance
+                least, box, far = float(covered[chosen]), boxes[chosen], distance > 9
             if least <= 1e-6:
                 break
-        note.set_position(best)
         taken.append(box)
-        if far > 9:
-            axes.annotate(
-                "",
-                points[place],
-                xytext=(best[0] + (size.width if best[0] < -size.width / 2 else 0), best[1] + size.height / 2),
-                textcoords="offset pixels",
-                arrowprops={"arrowstyle": "-", "color": ink, "linewidth": 0.6, "alpha": 0.6, "shrinkB": 5},
-            )
-        notes.append(note)
-    return notes
+        left, top, right, bottom = box.tolist()
+        near = right if right < points[place][0] else left if left > points[place][0] else (left + right) / 2
+        placed[place] = Label((left, top, right, bottom), (near, (top + bottom) / 2) if far else None)
+    return [placed[place] for place in range(len(points))]
 
 
 def _overlaps(boxes: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Area that each box shares with each other one; a box is x0, y0, x1, y1."""
+    """Area that each box shares with each other one."""
     low, high = np.maximum(boxes[:, None, :2], others[:, :2]), np.minimum(boxes[:, None, 2:], others[:, 2:])
     areas: npt.NDArray[np.float64] = np.maximum(high - low, 0.0).prod(axis=2)
     return areas

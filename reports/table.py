@@ -46,6 +46,7 @@ COLUMNS = (
     Column("latency_ms_p50", "Float64", "median milliseconds of one forward pass, batch 1"),
     Column("latency_ms_p90", "Float64", "90th percentile of the same"),
     Column("peak_memory_mib", "Float64", "MiB of tensors at the peak of one training step"),
+    Column("energy_j", "Float64", "joules of one forward pass of one image, where it was measured"),
     Column("train_seconds", "Float64", "seconds spent training, up to the last checkpoint of each attempt"),
     Column("gpu_hours", "Float64", "GPUs x hours of training; 0 on a CPU"),
     Column("commit", "string", "git commit of the code that ran"),
@@ -71,7 +72,16 @@ ENDINGS = {
 }
 """What else the status of a row may be called when it is read, and what it then becomes: status and error class."""
 LARGEST = 1e100
-COSTS = ("parameters", "gflops", "latency_ms_p50", "latency_ms_p90", "peak_memory_mib", "train_seconds", "gpu_hours")
+COSTS = (
+    "parameters",
+    "gflops",
+    "latency_ms_p50",
+    "latency_ms_p90",
+    "peak_memory_mib",
+    "energy_j",
+    "train_seconds",
+    "gpu_hours",
+)
 OUTCOMES = ("NonFiniteLoss", "OutOfMemoryError", "MemoryError")
 """Errors that are a result of the method under its budget, and lose its pairs. Any other error (a lost node, a full
 disk, a mistake in the code) says nothing of that kind: its pairs are left out, and the page says so."""

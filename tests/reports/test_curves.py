@@ -109,5 +109,5 @@ def test_of_many_seeds_some_are_drawn_and_all_are_in_the_mean(made):
     cell, (panel,) = drawn(rows, frame(rows, 3, wave))
     assert panel.curves[1].n.tolist() == [63] * 3
     svg = curves.draw(panel, cell, figures.looks([cell]), by_hours=False, prefix="a")
-    (thin, _) = (path for path in svg.split("<path") if "stroke-opacity: 0.35" in path)
+    (thin, _) = (path for path in svg.split("<path") if 'stroke-opacity="0.35"' in path)
     assert thin.count("M") == 16  # every fourth: the smallest step with at most MOST_SEEDS
