@@ -28,8 +28,8 @@ class TheseDataSets:
     estimate: Estimate
     """Mean over data sets of the mean over seeds, with Satterthwaite's degrees of freedom."""
     n_data_sets: int
-    n_pairs: int
     p_sign_flip: float | None
+    """None where seeds are not paired, or each has a split of its own."""
     p_sign_flip_floor: float | None
     """The smallest p that the sign-flip could have given."""
 
@@ -62,16 +62,15 @@ class Part:
 
     dataset: str
     effects: tuple[float, ...]
-    """Complete pairs in the common unit, positive is better."""
+    """Complete pairs in the common unit, positive is better; none where seeds are not paired."""
     failed: int
-    """Pairs in which at least one of the two failed."""
+    """Pairs in which at least one of the two failed; of unpaired seeds, those that failed."""
     outcome: str
-    """win, tie or loss: by the mean, a tie within the declared margin; with failures by P(better)."""
-
-    @property
-    def effect(self) -> float | None:
-        """Mean of the complete pairs."""
-        return float(np.mean(self.effects)) if self.effects else None
+    """win, tie or loss: by the mean, a tie within the declared margin; with failures of pairs by P(better)."""
+    effect: float | None
+    """Mean of the complete pairs, or difference of the means of unpaired seeds."""
+    estimate: Estimate | None
+    """The same with its error; None below two pairs, or two seeds of either."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,12 @@ class Evidence:
     """None with gaps, or with fewer than two complete pairs on a data set."""
     new: NewDataSet | None
     superiority: Share
-    """P(method > reference) over all pairs, failures as losses."""
+    """P(method > reference) over all pairs, failures as losses; of nothing where seeds are not paired."""
+    seeds: int
+    """Paired seeds over all data sets; of unpaired ones, those of the smaller group."""
     test: str
-    """The test that leads: stratified t, or the sign test where a failure is involved."""
+    """The test that leads: stratified t (corrected for redrawn splits; Welch's where seeds are not paired), or the sign
+    test where a failure is involved."""
     p: float | None
     leave_one_out: Interval | None
 
@@ -146,17 +148,24 @@ def these_data_sets(
     Delta = mean of the data sets' means; its variance is sum(s_d^2 / n_d) / D^2. Every data set needs two pairs: one
     alone has no spread, and the result is None. The sign-flip is exact up to 24 pairs and drawn above.
     """
-    if not strata or min(len(values) for values in strata) < 2:
+    estimate = stratified([paired(values) for values in strata])
+    if estimate is None:
         return None
-    count = len(strata)
-    means = [paired(values) for values in strata]
-    estimates = [one for one in means if one is not None]
-    value = float(np.mean([one.value for one in estimates]))
-    parts = np.array([(one.error / count) ** 2 for one in estimates])
     weighted = np.concatenate([values / len(values) for values in strata])
     p, floor = _flipped(weighted, rng, flips)
-    estimate = combined(value, parts, np.array([one.df for one in estimates]))
-    return TheseDataSets(estimate, count, len(weighted), p, floor)
+    return TheseDataSets(estimate, len(strata), p, floor)
+
+
+def stratified(estimates: Sequence[Estimate | None]) -> Estimate | None:
+    """Mean of one estimate a data set, each of the same weight; None without any, or where one is None.
+
+    The estimates may be of pairs, of seeds that are not paired (Welch) or corrected for splits that are drawn again.
+    """
+    known = [one for one in estimates if one is not None]
+    if not known or len(known) < len(estimates):
+        return None
+    parts = np.array([(one.error / len(known)) ** 2 for one in known])
+    return combined(float(np.mean([one.value for one in known])), parts, np.array([one.df for one in known]))
 
 
 def new_data_set(means: FloatArray, *, level: float = 1 - ALPHA) -> NewDataSet:

@@ -11,14 +11,16 @@ from .across import (
     Omnibus,
     Part,
     iman_davenport,
-    log_error_ratio,
+    TheseDataSets,
     new_data_set,
     normalised,
+    stratified,
     these_data_sets,
 )
 from .across_wording import judge_new, judge_these
 from .aggregates import Iqm, Ranks, interquartile_means, leave_one_out, ranks, too_few
 from .claims import Cell, Claim
+from .estimates import corrected_resampled, paired, welch
 from .statistics import ALPHA, FloatArray, Share, holm, sign_test
 from .wording import Verdict
 
@@ -147,10 +149,12 @@ def _together(made: Across, cells: list[Cell], alpha: float, seed: int) -> Acros
     else:
         reasons.append("No mean ranks: some seeds failed, or no method has a score on every data set.")
     dense = [
-        one for one in rivals if not one.evidence.failed and len({len(p.effects) for p in one.evidence.parts}) == 1
+        one
+        for one in rivals
+        if not one.evidence.failed and len({len(p.effects) or None for p in one.evidence.parts} | {None}) == 2
     ]
     if len(dense) < len(rivals):
-        reasons.append("No interquartile mean where seeds failed or their number differs between data sets.")
+        reasons.append("No interquartile mean where seeds are not paired, failed, or differ in number by data set.")
     iqms = tuple((claim.method, _iqm(claim.evidence, alpha, seed)) for claim in dense)
     return replace(made, iqms=iqms, no_aggregate=" ".join(reasons))
 
@@ -172,46 +176,64 @@ def _weigh(
     parts = tuple(_part(cell, claims[cell.dataset], scales) for cell in kept)
     compared = [claims[cell.dataset].comparison for cell in kept]
     wins, losses = sum(c.wins for c in compared), sum(c.losses for c in compared)
-    pairs, failed = sum(c.n for c in compared), sum(part.failed for part in parts)
+    seeds, failed = sum(c.n for c in compared), sum(part.failed for part in parts)
+    paired, own = all(cell.paired for cell in cells), any(cell.splits for cell in kept)
+    pairs = seeds if paired else 0
     gaps = tuple(sorted({cell.dataset for cell in cells} - {cell.dataset for cell in kept}))
     these = new = None
-    if parts and not gaps and all(part.effects for part in parts):
-        strata = [np.array(part.effects) for part in parts]
-        these = these_data_sets(strata, rng=np.random.default_rng(seed))
-        new = new_data_set(np.array([values.mean() for values in strata]), level=1 - alpha)
-    p = None if these is None else these.estimate.p
-    if failed and not gaps:
-        p = sign_test(wins, losses)
+    means = [part.effect for part in parts if part.effect is not None]
+    if parts and not gaps and len(means) == len(parts):
+        new = new_data_set(np.array(means), level=1 - alpha)
+        if paired and not own:
+            these = these_data_sets([np.array(part.effects) for part in parts], rng=np.random.default_rng(seed))
+        elif (estimate := stratified([part.estimate for part in parts])) is not None:
+            these = TheseDataSets(estimate, len(parts), None, None)
+    p, test = None if these is None else these.estimate.p, "stratified t"
+    if not paired:
+        p, test = (None, "none: seeds failed and are not paired") if failed else (p, "stratified Welch t")
+    elif failed:
+        p, test = None if gaps else sign_test(wins, losses), "sign test, failures as losses"
+    elif own:
+        test = "stratified t, corrected for redrawn splits"
     return Evidence(
         parts=parts,
         gaps=gaps,
         these=these,
         new=new,
         superiority=Share(wins + (pairs - wins - losses) / 2, pairs, alpha),
-        test="sign test, failures as losses" if failed else "stratified t",
+        seeds=seeds,
+        test=test,
         p=p,
-        leave_one_out=leave_one_out(np.array([part.effect for part in parts])) if new is not None else None,
+        leave_one_out=leave_one_out(np.array(means)) if new is not None else None,
     )
 
 
 def _part(cell: Cell, claim: Claim, scales: Mapping[str, tuple[float, float]] | None) -> Part:
     c = claim.comparison
-    if c.failed:
+    if c.failed and cell.paired:
         lean = (c.superiority.value or 0.0) - 0.5
     else:
         lean = 0.0 if c.effect is None or abs(c.effect) < (cell.margin or 0.0) else c.effect
     outcome = "win" if lean > 0 else "loss" if lean < 0 else "tie"
     mine, base = (_by_seed(cell, name) for name in (claim.method, cell.reference))
-    a, b = (np.array([side[seed] for seed in c.seeds]) for side in (mine, base))
-    if scales is None:
-        errors = _error(cell, a), _error(cell, b)
-        spotless = any((one <= 0).any() for one in errors)  # only an upper bound may be here
-        effects = np.empty(0) if spotless else log_error_ratio(*errors)
-    else:
+    seeds = (c.seeds, c.seeds) if cell.paired else (mine, base)
+    a, b = (np.array([side[seed] for seed in of]) for side, of in zip((mine, base), seeds, strict=True))
+    if scales is not None:
         floor, ceiling = scales[cell.dataset]
-        effects = normalised(a, floor=floor, ceiling=ceiling) - normalised(b, floor=floor, ceiling=ceiling)
-    effects = np.round(effects, DIGITS)
-    return Part(cell.dataset, tuple(effects.tolist()), c.failed, outcome)
+        a, b = (normalised(one, floor=floor, ceiling=ceiling) for one in (a, b))
+    elif (_error(cell, a) <= 0).any() or (_error(cell, b) <= 0).any():  # only an upper bound may be here
+        a = b = np.empty(0)
+    else:
+        a, b = (-np.log(_error(cell, one)) for one in (a, b))
+    if not cell.paired:
+        effect = round(float(a.mean() - b.mean()), DIGITS) if len(a) and len(b) else None
+        return Part(cell.dataset, (), c.failed, outcome, effect, welch(np.round(a, DIGITS), np.round(b, DIGITS)))
+    effects = np.round(a - b, DIGITS)
+    estimate = paired(effects)
+    if cell.splits is not None:
+        estimate = corrected_resampled(effects, n_train=cell.splits.n_train, n_test=cell.splits.n_test)
+    effect = float(effects.mean()) if len(effects) else None
+    return Part(cell.dataset, tuple(effects.tolist()), c.failed, outcome, effect, estimate)
 
 
 def _in_unit(cells: list[Cell], scales: Mapping[str, tuple[float, float]] | None) -> tuple[list[Cell], list[str]]:

@@ -15,12 +15,14 @@ def judge_these(
     """Scope: new seeds, these data sets. A failure lets P(better) and its sign test speak instead of the mean."""
     count = len(evidence.parts)
     pairs = evidence.superiority.n
-    end = (
-        f"(new seeds, these {count} data sets; n = {pairs} paired {plural(pairs, 'seed')}; Holm {p_equals(p_holm)}, "
-        f"m = {m})"
-    )
+    n = f"{pairs} paired {plural(pairs, 'seed')}" if pairs else f"{evidence.seeds} seeds and more of each, not paired"
+    if not evidence.failed:
+        n += f", {evidence.test}"
+    end = f"(new seeds, these {count} data sets; n = {n}; Holm {p_equals(p_holm)}, m = {m})"
     if evidence.gaps:
         return _left_out(evidence)
+    if evidence.failed and not pairs:
+        return Verdict("undecided", f"undecided: seeds failed, and without pairs no test counts them as losses {end}")
     if evidence.failed:
         interval, value = evidence.superiority.interval, evidence.superiority.value
         chance = f"P(better than the reference) = {share(evidence.superiority)}, failures as losses"
@@ -29,14 +31,17 @@ def judge_these(
             return Verdict(word, f"{word} in more seeds, with {chance} {end}")
         return Verdict("undecided", f"undecided; {chance} {end}")
     if evidence.these is None:
-        few = "some data set has a single pair, which has no spread"
-        return Verdict("undecided", f"undecided: {few} (new seeds, these {count} data sets; n = {pairs})")
+        few = f"some data set has a single {'pair' if pairs else 'seed of either'}, which has no spread"
+        return Verdict("undecided", f"undecided: {few} (new seeds, these {count} data sets; n = {evidence.seeds})")
     estimate = evidence.these.estimate
     decided = _decided(estimate, p_holm=p_holm, unit=unit, margin=margin, alpha=alpha, end=end)
     if decided is not None:
         return decided
     words = _would_detect(estimate, unit, alpha, m)
-    needed = seeds_to_find(estimate.value, estimate.error, estimate.df, seeds=pairs / count, alpha=alpha / m)
+    seeds = evidence.seeds / count
+    needed = seeds_to_find(estimate.value, estimate.error, estimate.df, seeds=seeds, alpha=alpha / m)
+    if "redrawn" in evidence.test:
+        needed = None  # the error does not shrink with the seeds alone
     words += f"; about {needed} seeds a data set would be needed" if needed else ""
     return Verdict("undecided", f"undecided; observed {_seen(estimate, unit, alpha)}{words} {end}")
 

@@ -14,7 +14,7 @@ from .across_claims import Across, across
 from .claims import Cell
 from .estimates import paired
 from .example_claims import TrialCalibration, VarianceShares, calibrations, variance_shares
-from .figures import COST_AXES, CostAxis
+from .figures import COST_AXES, CostAxis, priced
 from .statistics import Interval
 from .trade_off_claims import SpeedUps, TradeOffs, speed_ups, trade_offs
 
@@ -73,13 +73,10 @@ def gather(table: pd.DataFrame, found: Sequence[Cell], predictions: Mapping[str,
             reasons.append(str(error))
             return ()
 
-    paired_seeds = all(cell.paired for cell in found)
-    together = tried(lambda: across(found)) if found and paired_seeds else ()
-    if not paired_seeds and len({cell.dataset for cell in found}) > 1:
-        reasons.append("Seeds are not paired: nothing is said of all data sets together, which is made of pairs.")
-    priced = [axis for axis in COST_AXES if any(axis.of(e) is not None for cell in found for e in cell.entries)]
-    costs = {axis.key: tried(lambda axis=axis: trade_offs(table, found, axis.key)) for axis in priced}
-    faster = [(axis, one) for axis in priced[:2] for one in tried(lambda axis=axis: speed_ups(found, axis.key))]
+    together = tried(lambda: across(found)) if found else ()
+    shown = [axis for axis in COST_AXES if any(priced(cell, axis) for cell in found)]
+    costs = {axis.key: tried(lambda axis=axis: trade_offs(table, found, axis.key)) for axis in shown}
+    faster = [(axis, one) for axis in shown[:2] for one in tried(lambda axis=axis: speed_ups(found, axis.key))]
     shares, calibrated = _by_example(table, found, predictions, tried, reasons)
     return Beyond(
         across=together,
@@ -111,7 +108,7 @@ def _by_example(
         if not frames:
             continue
         make = partial(variance_shares, rows, frames, cell.reference, alpha=cell.alpha)
-        made = tried(make) if cell.paired else ()
+        made = tried(make) if cell.paired and not cell.splits else ()
         place = {entry.method: number for number, entry in enumerate(cell.entries)}
         shares += sorted(made, key=lambda one: place[one.method])
         calibrated += _calibrated(calibrations(rows, frames), cell)

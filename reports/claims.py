@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from ..harness.errors import TableError
 from .power import detectable, seeds_needed, seeds_to_find
+from .splits import Splits, redrawn
 from .statistics import (
     ALPHA,
     Comparison,
@@ -90,7 +92,8 @@ class Claim:
     competes: bool
     comparison: Comparison
     test: str
-    """The test that leads: paired t, or the sign test when a failure is involved; Welch's t of unpaired seeds."""
+    """The test that leads: paired t (the corrected resampled t where splits are redrawn), or the sign test when a
+    failure is involved; Welch's t of unpaired seeds."""
     p: float | None
     p_holm: float | None
     design: Design
@@ -105,6 +108,7 @@ class Cell:
     budget: str
     metric: Metric
     n_test: int | None
+    """Test examples, where every finished trial has the same number."""
     reference: str
     entries: tuple[Entry, ...]
     """The reference first, then the competing methods, then upper bounds; each in the given order, else by name."""
@@ -114,6 +118,8 @@ class Cell:
     alpha: float = ALPHA
     paired: bool = True
     """Whether the same seed of two methods is a pair."""
+    splits: Splits | None = None
+    """Where each seed has a split of its own, which corrects every t."""
 
     @property
     def title(self) -> str:
@@ -123,7 +129,7 @@ class Cell:
     @property
     def t(self) -> str:
         """Which t its intervals are of, as a word before `interval`."""
-        return "t" if self.paired else "Welch"
+        return "Welch" if not self.paired else "corrected t" if self.splits else "t"
 
     def entry(self, method: str) -> Entry:
         """The entry of a method."""
@@ -191,22 +197,35 @@ def cells(
     ]
     places = {name: place for place, name in enumerate(dict.fromkeys(order))}
     grouped = [_methods(rows, reference, places) for *_, rows in drafts]
+    splits = [redrawn(rows, f"{dataset}, {budget}") if paired else None for dataset, budget, _, rows in drafts]
     compared = [
-        _compared(groups, reference, metric, n_test=_n_test(rows), alpha=alpha, paired=paired)
-        for groups, (_, _, metric, rows) in zip(grouped, drafts, strict=True)
+        _compared(groups, reference, metric, n_test=_n_test(rows), alpha=alpha, paired=paired, splits=one)
+        for groups, (_, _, metric, rows), one in zip(grouped, drafts, splits, strict=True)
     ]
     tested = [(c, _leading(c)[1] if competes else None) for pairs in compared for _, competes, c in pairs]
     adjusted = iter(holm([p for _, p in tested], max(m, 1)))
     made = []
-    for (dataset, budget, metric, rows), groups, pairs in zip(drafts, grouped, compared, strict=True):
+    for (dataset, budget, metric, rows), groups, pairs, one in zip(drafts, grouped, compared, splits, strict=True):
         margin = (margins or {}).get(metric.name)
         claims = tuple(
             _claim(name, competes, c, p_holm=next(adjusted), m=max(m, 1), metric=metric, margin=margin, alpha=alpha)
             for name, competes, c in pairs
         )
-        entries = tuple(_entry(name, group, alpha) for name, group in groups)
         made.append(
-            Cell(dataset, budget, metric, _n_test(rows), reference, entries, claims, max(m, 1), margin, alpha, paired)
+            Cell(
+                dataset=dataset,
+                budget=budget,
+                metric=metric,
+                n_test=_n_test(rows),
+                reference=reference,
+                entries=tuple(_entry(name, group, alpha, one) for name, group in groups),
+                claims=claims,
+                m=max(m, 1),
+                margin=margin,
+                alpha=alpha,
+                paired=paired,
+                splits=one,
+            )
         )
     return tuple(made)
 
@@ -236,7 +255,7 @@ def _leading(comparison: Comparison) -> tuple[str, float | None]:
         return ("none: seeds failed and are not paired", None) if comparison.failed else ("Welch's t", comparison.p_t)
     if comparison.failed:
         return "sign test, failures as losses", comparison.p_sign
-    return "paired t", comparison.p_t
+    return "corrected resampled t" if comparison.splits else "paired t", comparison.p_t
 
 
 def _design(comparison: Comparison, m: int, alpha: float) -> Design:
@@ -251,11 +270,13 @@ def _design(comparison: Comparison, m: int, alpha: float) -> Design:
             detectable_family=family * reach if family else None,
             seeds_needed=seeds_to_find(comparison.effect, spread / sqrt(2), groups.df_a_seed, seeds=2, alpha=alpha / m),
         )
-    plain, family = detectable(n, alpha), detectable(n, alpha / m)
+    plain, family, splits = detectable(n, alpha), detectable(n, alpha / m), comparison.splits
+    wide = spread * (splits.widening(n) if splits else 1.0)
+    size, ratio = round(abs(comparison.effect) / spread, 6), splits.ratio if splits else 0.0
     return Design(
-        detectable=plain * spread if plain else None,
-        detectable_family=family * spread if family else None,
-        seeds_needed=seeds_needed(round(abs(comparison.effect) / spread, 6), alpha / m),
+        detectable=plain * wide if plain else None,
+        detectable_family=family * wide if family else None,
+        seeds_needed=seeds_needed(size, alpha / m, ratio=ratio),
     )
 
 
@@ -267,15 +288,17 @@ def _compared(
     n_test: int | None,
     alpha: float,
     paired: bool,
+    splits: Splits | None,
 ) -> list[tuple[str, bool, Comparison]]:
     groups = dict(listed)
+    against = partial(compare, splits=splits) if paired else compare_unpaired
     nobody = Outcomes(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0, dtype=bool))
     base = _outcomes(groups[reference]) if reference in groups else nobody
     return [
         (
             name,
             bool(group["competes"].iloc[0]),
-            (compare if paired else compare_unpaired)(
+            against(
                 _outcomes(group),
                 base,
                 higher_is_better=metric.higher_is_better,
@@ -305,11 +328,13 @@ def _lean(table: pd.DataFrame) -> pd.DataFrame:
     outcome = table["error_class"].isin(OUTCOMES).to_numpy(dtype=bool, na_value=False)
     status = table["status"].to_numpy(dtype=object)
     status[failed & ~outcome] = "lost"
-    names = ("method", "dataset", "budget", "metric", "unit", "higher_is_better", "n_test")
+    names = ("method", "dataset", "budget", "metric", "unit", "higher_is_better", "split_id")
     columns: dict[str, Any] = {name: table[name].to_numpy(dtype=object, na_value=np.nan) for name in names}
     columns |= {"status": status, "seed": table["seed"].to_numpy(dtype=np.int64)}
     columns |= {"competes": table["competes"].to_numpy(dtype=bool)}
-    columns |= {name: table[name].to_numpy(dtype=float, na_value=np.nan) for name in ("value", *COSTS)}
+    columns |= {
+        name: table[name].to_numpy(dtype=float, na_value=np.nan) for name in ("value", "n_train", "n_test", *COSTS)
+    }
     return pd.DataFrame(columns)
 
 
@@ -320,12 +345,12 @@ def _outcomes(group: pd.DataFrame) -> Outcomes:
     return Outcomes(group["seed"].to_numpy()[kept], group["value"].to_numpy()[kept], failed[kept])
 
 
-def _entry(name: str, group: pd.DataFrame, alpha: float) -> Entry:
+def _entry(name: str, group: pd.DataFrame, alpha: float, splits: Splits | None) -> Entry:
     status = group["status"].to_numpy()
     return Entry(
         method=name,
         competes=bool(group["competes"].iloc[0]),
-        summary=summarise(_outcomes(group), alpha=alpha),
+        summary=summarise(_outcomes(group), alpha=alpha, splits=splits),
         cost=_cost(group, alpha),
         planned=len(group),
         lost=int((status == "lost").sum()),
@@ -358,8 +383,8 @@ def _metrics(rows: pd.DataFrame) -> list[Metric]:
 
 
 def _n_test(rows: pd.DataFrame) -> int | None:
-    sizes = rows.loc[rows["status"] == "done", "n_test"].dropna()
-    return int(sizes.max()) if len(sizes) and sizes.max() > 0 else None
+    sizes = rows.loc[rows["status"] == "done", "n_test"].dropna().unique()
+    return int(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 else None
 
 
 def _finite(column: "pd.Series") -> FloatArray:

@@ -120,7 +120,11 @@ def across(one: Across) -> list[dict[str, Any]]:
         rows.append(
             {"budget": one.budget, "reference": one.reference, "method": claim.method, "competes": claim.competes}
             | {"unit": "ln " + one.unit if one.unit == "error ratio" else one.unit, "m": one.m}
-            | {"data_sets": len(evidence.parts), "pairs": evidence.superiority.n, "failed_pairs": evidence.failed}
+            | {
+                "data_sets": len(evidence.parts),
+                "pairs": evidence.superiority.n or None,
+                "failed_pairs": evidence.failed,
+            }
             | {"value": these and these.value, "error": these and these.error, "df": these and these.df}
             | {"test": evidence.test, "p": evidence.p, "p_holm": claim.p_holm, "verdict": claim.verdict.word}
             | {"new_value": new and new.value, "new_error": new and new.error, "new_p_holm": claim.p_new_holm}
@@ -167,6 +171,7 @@ def for_script(cells: Sequence[Cell]) -> str:
                 "fraction": cell.metric.unit == "fraction",
                 "unit": cell.metric.difference_unit,
                 "step": resolution(cell),
+                "ratio": cell.splits.ratio if cell.splits else 0,
                 "methods": [
                     {"name": e.method, "competes": e.competes, "seeds": e.summary.seeds, "values": e.summary.values}
                     for e in cell.entries

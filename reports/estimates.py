@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..harness.errors import TableError
+from .splits import Splits
 from .statistics import ALPHA, FloatArray, Interval
 
 
@@ -99,15 +100,14 @@ def welch(a: FloatArray, b: FloatArray) -> Estimate | None:
 def corrected_resampled(differences: FloatArray, *, n_train: int, n_test: int) -> Estimate | None:
     """Mean of differences whose train and test splits are drawn again for each seed; None below two.
 
-    The splits overlap, so the differences are correlated: Nadeau and Bengio 2003 put the variance of the mean at
-    s^2 (1/n + n_test/n_train). Raises TableError for a split without examples.
+    The splits overlap, so the differences are correlated and the error is wider (`Splits.widening`). Raises TableError
+    for a split without examples.
     """
-    if n_train < 1 or n_test < 1:
-        raise TableError(f"found {n_train} training and {n_test} test examples, expected at least one of each.")
+    splits = Splits(n_train, n_test)
     plain = paired(differences)
     if plain is None:
         return None
-    return Estimate(plain.value, plain.error * float(np.sqrt(1 + len(differences) * n_test / n_train)), plain.df)
+    return Estimate(plain.value, plain.error * splits.widening(len(differences)), plain.df)
 
 
 def standardised(differences: FloatArray) -> float | None:

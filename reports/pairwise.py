@@ -19,7 +19,7 @@ class Pair:
     """Mean difference in the metric's unit; None below three pairs."""
     interval: Interval | None
     p_holm: float | None
-    """Paired t (Welch's, of unpaired seeds), corrected by Holm for every pair of every cell; None where a seed failed,
+    """The cell's own t test, corrected by Holm for every pair of every cell; None where a seed failed,
     which neither can use."""
     failed: bool
     """Whether a seed failed for either: the difference is then given convergence."""
@@ -101,7 +101,8 @@ def _paired(values: np.ndarray, cell: Cell) -> tuple[np.ndarray, np.ndarray, np.
     off = np.where(np.isfinite(differences), differences - mean[..., None], 0.0)
     spread = np.sqrt((off**2).sum(axis=2) / np.maximum(n - 1, 1))
     varies = enough & (spread > 1e-9 * np.abs(mean))
-    return n, mean, np.where(varies, spread / np.sqrt(np.maximum(n, 1)), np.nan), np.maximum(n - 1, 1)
+    wider = np.sqrt(1 + n * cell.splits.ratio) if cell.splits else 1.0
+    return n, mean, np.where(varies, spread * wider / np.sqrt(np.maximum(n, 1)), np.nan), np.maximum(n - 1, 1)
 
 
 def _unpaired(values: np.ndarray, cell: Cell) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -31,17 +31,23 @@ def detectable(n: float, alpha: float, power: float = POWER) -> float | None:
 
 
 @lru_cache(maxsize=4096)
-def seeds_needed(size: float, alpha: float, power: float = POWER) -> int | None:
-    """Smallest number of seeds that finds a difference of this many standard deviations; None above 10 000."""
-    size = abs(size)
-    if not size > 0 or power_of(size, MOST_SEEDS, alpha) < power:
+def seeds_needed(size: float, alpha: float, power: float = POWER, *, ratio: float = 0.0) -> int | None:
+    """Smallest number of seeds that finds a difference of this many standard deviations; None above 10 000.
+
+    ratio is that of test to training examples where each seed has a split of its own: the error then has a floor.
+    """
+
+    def reached(n: int) -> bool:
+        return power_of(abs(size) / float(np.sqrt(1 + n * ratio)), n, alpha) >= power
+
+    if not abs(size) > 0 or not reached(MOST_SEEDS):
         return None
     low, high = 1, 2
-    while power_of(size, high, alpha) < power:
+    while not reached(high):
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power_of(size, middle, alpha) >= power else (middle, high)
+        low, high = (low, middle) if reached(middle) else (middle, high)
     return high
 
 

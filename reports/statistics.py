@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..harness.errors import TableError
+from .splits import Splits
 
 FloatArray = npt.NDArray[np.float64]
 ALPHA = 0.05
@@ -147,6 +148,8 @@ class Comparison:
     notes: tuple[str, ...] = field(default=())
     groups: Groups | None = None
     """None where seeds pair the two; else there are no differences, no exact tests and no P(better)."""
+    splits: Splits | None = None
+    """Where each seed has a split of its own: then t is corrected, and exact tests of independent seeds are None."""
 
     @property
     def complete(self) -> int:
@@ -172,20 +175,23 @@ def clopper_pearson(k: float, n: int, level: float = 0.95) -> Interval:
     )
 
 
-def t_interval(values: FloatArray, level: float = 0.95) -> Interval | None:
-    """Student's interval of a mean; None below three values."""
-    return _t_interval(float(values.mean()), float(values.std(ddof=1)), len(values), level) if len(values) > 2 else None
+def t_interval(values: FloatArray, level: float = 0.95, *, splits: Splits | None = None) -> Interval | None:
+    """Student's interval of a mean, corrected for redrawn splits; None below three values."""
+    if len(values) < 3:
+        return None
+    spread = float(values.std(ddof=1)) * (splits.widening(len(values)) if splits else 1.0)
+    return _t_interval(float(values.mean()), spread, len(values), level)
 
 
-def summarise(outcomes: Outcomes, *, alpha: float = ALPHA) -> Summary:
-    """Mean, t interval at 1 - alpha, seeds and failures of one method."""
+def summarise(outcomes: Outcomes, *, alpha: float = ALPHA, splits: Splits | None = None) -> Summary:
+    """Mean, t interval at 1 - alpha, seeds and failures of one method; the interval corrected for redrawn splits."""
     order = np.argsort(outcomes.seeds)
     kept = order[~outcomes.failed[order]]
     values = outcomes.values[kept]
     return Summary(
         n=len(values),
         mean=float(values.mean()) if len(values) else None,
-        interval=t_interval(values, level=1 - alpha),
+        interval=t_interval(values, level=1 - alpha, splits=splits),
         seeds=tuple(outcomes.seeds[kept].tolist()),
         values=tuple(values.tolist()),
         failures=Share(int(outcomes.failed.sum()), len(outcomes.seeds), alpha),
@@ -200,11 +206,13 @@ def compare(
     resolution: float | None = None,
     ceiling: float | None = None,
     alpha: float = ALPHA,
+    splits: Splits | None = None,
 ) -> Comparison:
     """Compare a method with the reference on the seeds that both have; alpha sets the levels of the intervals.
 
     resolution is the smallest step of the metric, 1/n_test for accuracy: differences are rounded to it, so that float
-    noise breaks no tie. ceiling is the best value of a bounded metric that grows, 1 for accuracy.
+    noise breaks no tie. ceiling is the best value of a bounded metric that grows, 1 for accuracy. splits says that each
+    seed has a split of its own: t is then the corrected resampled one, and tests of independent seeds are left out.
     """
     seeds, at, at_reference = np.intersect1d(method.seeds, reference.seeds, return_indices=True)
     failed, failed_reference = method.failed[at], reference.failed[at_reference]
@@ -220,8 +228,9 @@ def compare(
     p_t = interval = narrower = None
     notes: tuple[str, ...] = ()
     if n >= 3 and mean is not None and spread:
-        p_t = _paired_t(mean, spread, n)
-        interval, narrower = (_t_interval(mean, spread, n, level) for level in (1 - alpha, 1 - 2 * alpha))
+        wide = spread * (splits.widening(n) if splits else 1.0)
+        p_t = _paired_t(mean, wide, n)
+        interval, narrower = (_t_interval(mean, wide, n, level) for level in (1 - alpha, 1 - 2 * alpha))
     elif n >= 3 and mean == 0:
         p_t = 1.0
     elif n >= 3:
@@ -235,9 +244,9 @@ def compare(
         interval=interval,
         equivalence_interval=narrower,
         p_t=p_t,
-        p_sign_flip=sign_flip(differences),
-        p_sign_flip_floor=2 / 2**n if n >= 3 else None,
-        p_wilcoxon=signed_rank(differences) if n >= 6 else None,
+        p_sign_flip=sign_flip(differences) if splits is None else None,
+        p_sign_flip_floor=2 / 2**n if n >= 3 and splits is None else None,
+        p_wilcoxon=signed_rank(differences) if n >= 6 and splits is None else None,
         p_sign=sign_test(wins, losses) if len(seeds) >= 3 else None,
         wins=wins,
         ties=ties,
@@ -247,6 +256,7 @@ def compare(
         correlation=_correlation(a, b),
         error_reduction=error_reduction(a, b, higher_is_better=higher_is_better, ceiling=ceiling),
         notes=notes,
+        splits=splits,
     )
 
 

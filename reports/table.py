@@ -39,6 +39,8 @@ COLUMNS = (
     Column("unit", "string", "unit of the score"),
     Column("higher_is_better", "boolean", "direction of the metric"),
     Column("n_test", "Int64", "test examples behind the score"),
+    Column("n_train", "Int64", "training examples; needed where each seed has a split of its own"),
+    Column("split_id", "string", "which train and test examples; empty where every seed has the same"),
     Column("epoch", "Int64", "epochs trained"),
     Column("parameters", "Int64", "trainable parameters"),
     Column("gflops", "Float64", "1e9 floating-point operations for one image, forward; a multiply-add is two"),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..harness.errors import TableError
 from .estimates import Estimate, paired, welch
+from .splits import Splits
 from .statistics import ALPHA, FloatArray, Interval
 
 DRAWS = 10_000
@@ -102,12 +103,14 @@ def no_worse_and_cheaper(
     )
 
 
-def mean_draws(values: FloatArray, *, rng: np.random.Generator, draws: int = DRAWS) -> FloatArray:
+def mean_draws(
+    values: FloatArray, *, rng: np.random.Generator, draws: int = DRAWS, splits: Splits | None = None
+) -> FloatArray:
     """Draws of the means of several rows, (draws, rows), that know of the pairing: columns are seeds, nan is absent.
 
     Each mean alone follows mean + t(n - 1) s / sqrt(n), so that its quantiles are those of the t interval, which keeps
-    its level with three seeds where resampled seeds do not; rows move together as their seeds do. Raises TableError
-    for a row with fewer than two values.
+    its level with three seeds where resampled seeds do not; rows move together as their seeds do. splits widens them
+    as it widens that interval. Raises TableError for a row with fewer than two values.
     """
     from scipy.stats import chi2
 
@@ -121,7 +124,8 @@ def mean_draws(values: FloatArray, *, rng: np.random.Generator, draws: int = DRA
     uniform = rng.uniform(size=draws)
     widths = {df: np.sqrt(df / chi2.ppf(uniform, df)) for df in set((n - 1).tolist())}
     width = np.stack([widths[df] for df in (n - 1).tolist()], axis=1)
-    drawn: FloatArray = mean + (normal @ centred.T) / np.sqrt(n * (n - 1.0)) * width
+    wider = np.sqrt(1 + n * splits.ratio) if splits else 1.0
+    drawn: FloatArray = mean + (normal @ centred.T) / np.sqrt(n * (n - 1.0)) * width * wider
     return drawn
 
 
@@ -145,6 +149,7 @@ def speed_up(
     rng: np.random.Generator,
     draws: int = DRAWS,
     alpha: float = ALPHA,
+    splits: Splits | None = None,
 ) -> SpeedUp:
     """Iso-score speed-up: target_cost over the cost at which the curve reaches the target's mean score.
 
@@ -162,7 +167,7 @@ def speed_up(
     ratio = float(np.exp(np.log(target_cost) - at[0])) if np.isfinite(at[0]) else None
     if np.isfinite(rows).sum(axis=1).min() < 3:
         return SpeedUp(ratio, bool(at_least[0]), None, None)
-    drawn = mean_draws(rows, rng=rng, draws=draws)
+    drawn = mean_draws(rows, rng=rng, draws=draws, splits=splits)
     reached_at, bound = _reach(logs, drawn[:, :-1], drawn[:, -1])
     low = np.quantile(np.log(target_cost) - reached_at, alpha / 2, method="inverted_cdf")
     high = np.quantile(np.where(bound, np.inf, np.log(target_cost) - reached_at), 1 - alpha / 2, method="inverted_cdf")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..harness.errors import TableError
 from .claims import COSTS, Cell, Claim, Entry
-from .estimates import Estimate
+from .estimates import Estimate, corrected_resampled
 from .statistics import FloatArray, holm
 from .trade_off import DRAWS, SpeedUp, TradeOff, mean_draws, no_worse_and_cheaper, p_on_front, speed_up
 from .wording import SCOPE, Verdict, p_equals, seeds_of
@@ -133,6 +133,7 @@ def speed_ups(found: Sequence[Cell], axis: str, *, seed: int = 0) -> tuple[Speed
                 target_scores=scores[-1],
                 rng=np.random.default_rng(seed),
                 alpha=target.alpha,
+                splits=target.splits,
             )
             methods.append((claim.method, one))
         made.append(SpeedUps(target.dataset, target.budget, target.metric.name, axis, tuple(methods)))
@@ -143,11 +144,15 @@ def _trade_off(cell: Cell, claim: Claim, costs: dict[str, FloatArray], axis: str
     cost, base = (costs.get(name, np.empty(0)) for name in (claim.method, cell.reference))
     if claim.comparison.failed or not len(cost) or not len(base):
         return None
-    differences: FloatArray | Estimate = np.array(claim.comparison.differences)
+    pairs = np.array(claim.comparison.differences)
+    differences: FloatArray | Estimate = pairs
     if (groups := claim.comparison.groups) is not None:
         if claim.comparison.complete < 3 or claim.comparison.effect is None:
             return None
         differences = Estimate(claim.comparison.effect, groups.error, groups.df)
+    elif (splits := cell.splits) is not None:
+        corrected = corrected_resampled(pairs, n_train=splits.n_train, n_test=splits.n_test)
+        differences = pairs if corrected is None else corrected
     return no_worse_and_cheaper(
         differences,
         cost,
@@ -196,7 +201,7 @@ def _front(cell: Cell, costs: dict[str, FloatArray], axis: str, seed: int) -> tu
     enough = np.array([e.summary.n >= 3 for e in entries])
     scores = np.tile(np.nanmean(values, axis=1), (DRAWS, 1))
     if enough.any():
-        scores[:, enough] = mean_draws(values[enough], rng=rng)
+        scores[:, enough] = mean_draws(values[enough], rng=rng, splits=cell.splits)
     drawn = np.empty_like(scores)
     measured = []
     for column, e in enumerate(entries):

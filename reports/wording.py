@@ -145,7 +145,8 @@ def seeds_of(comparison: Comparison) -> str:
     """How many seeds a claim rests on, and whether they are paired; without pairs, which test that leaves."""
     groups = comparison.groups
     if groups is None:
-        return f"{comparison.n} paired {plural(comparison.n, 'seed')}"
+        own = ", each with a split of its own, corrected t" if comparison.splits else ""
+        return f"{comparison.n} paired {plural(comparison.n, 'seed')}{own}"
     return f"{groups.method} and {groups.reference} seeds, not paired, Welch's t"
 
 

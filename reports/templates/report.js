@@ -67,7 +67,7 @@
   boxes.append(all);
   filter.hidden = names.length < 3;
 
-  // ---- another reference: the paired t interval of reports/statistics.py
+  // ---- another reference: the paired t interval of reports/statistics.py, corrected where splits are redrawn
   const sum = (values) => values.reduce((total, value) => total + value, 0);
   const compare = (cell, method, base) => {
     const at = new Map(base.seeds.map((seed, i) => [seed, base.values[i]]));
@@ -80,7 +80,7 @@
     if (n < 3) return { n };
     const mean = sum(differences) / n;
     if (Math.max(...differences) === Math.min(...differences)) return { n, mean };
-    const half = (data.t[n] * Math.sqrt(sum(differences.map((d) => (d - mean) ** 2)) / (n - 1))) / Math.sqrt(n);
+    const half = (data.t[n] * Math.sqrt(sum(differences.map((d) => (d - mean) ** 2)) / (n - 1))) / Math.sqrt(n) * Math.sqrt(1 + n * cell.ratio);
     return { n, mean, low: mean - half, high: mean + half };
   };
   const general = (value) => {
