@@ -18,6 +18,8 @@ from .spec import Sweep
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..reports.claims import Cell
+    from ..reports.examples import Checkpoints
     from ..reports.page import About
 
 DONE = 0
@@ -62,7 +64,7 @@ def write_report(options: argparse.Namespace) -> int:
 def compare_methods(options: argparse.Namespace) -> int:
     """One method against another wherever both were scored: the sentence, the tests, each seed."""
     from ..reports import page
-    from ..reports.wording import p_equals, share
+    from ..reports.wording import of_checkpoints, p_equals, share
 
     first, second = options.methods
     with _told():
@@ -81,16 +83,34 @@ def compare_methods(options: argparse.Namespace) -> int:
     for cell in found:
         for claim in cell.claims:
             c = claim.comparison
-            if c.groups is not None:
-                print(f"\n{cell.title}, {cell.metric.axis}\n  {first} is {claim.verdict.sentence}")
-                print(f"  {claim.test} {p_equals(claim.p)}")
-                continue
-            each = [f"{seed}: {cell.metric.difference(d)}" for seed, d in zip(c.seeds, c.differences, strict=True)]
             print(f"\n{cell.title}, {cell.metric.axis}\n  {first} is {claim.verdict.sentence}")
-            print(f"  {claim.test} {p_equals(claim.p)}; sign-flip {p_equals(c.p_sign_flip)}")
-            print(f"  P(better) {share(c.superiority)}")
-            print(f"  by seed: {'; '.join(each) or 'no complete pair'}")
+            exact = "" if c.groups or c.splits else f"; sign-flip {p_equals(c.p_sign_flip)}"
+            print(f"  {claim.test} {p_equals(claim.p)}{exact}")
+            if c.groups is None:
+                each = [f"{seed}: {cell.metric.difference(d)}" for seed, d in zip(c.seeds, c.differences, strict=True)]
+                print(f"  P(better) {share(c.superiority)}")
+                print(f"  by seed: {'; '.join(each) or 'no complete pair'}")
+        with _told():
+            single = _checkpoints(two, cell, source.about.predictions, first, second)
+        if single is not None:
+            print(f"  {of_checkpoints(single, cell.metric, first=first, second=second)}")
     return DONE
+
+
+def _checkpoints(
+    table: "pd.DataFrame", cell: "Cell", predictions: Mapping[str, Path], first: str, second: str
+) -> "Checkpoints | None":
+    """The two methods' only checkpoints against each other, where each has one and both kept their predictions."""
+    import pandas as pd
+
+    from ..reports.example_claims import two_checkpoints
+
+    here = table["dataset"].eq(cell.dataset) & table["budget"].eq(cell.budget) & table["metric"].eq(cell.metric.name)
+    rows = table[here.fillna(False) & table["status"].eq("done").fillna(False)]
+    if len(rows) != 2:  # so that no other file is read
+        return None
+    frames = {str(one): pd.read_parquet(predictions[one]) for one in rows["trial_id"] if one in predictions}
+    return two_checkpoints(rows, frames, first, second)
 
 
 def merge_tables(options: argparse.Namespace) -> int:
@@ -178,8 +198,10 @@ def _of_table(path: Path) -> Source:
     from ..reports import page, reading
 
     given = reading.read(path)
+    whole = path.absolute()
+    own = whole.name if whole.is_dir() else whole.stem
     about = page.About(
-        sweep=path.stem if path.suffix else path.name,
+        sweep=whole.parent.name if own == "results" and not whole.is_dir() else own,  # in the folder of its sweep
         reference="",
         command=shlex.join(["zoombench", "report", str(path)]),
         resolved="",

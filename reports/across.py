@@ -117,19 +117,18 @@ class Omnibus:
     n: int
 
 
-def log_error_ratio(method: FloatArray, reference: FloatArray) -> FloatArray:
-    """ln(error of the reference / error of the method), pair by pair.
+def log_error(errors: FloatArray) -> FloatArray:
+    """-ln(error), higher is better: the difference of a method's and the reference's is their log error ratio.
 
     Raises TableError for an error that is not above zero: it has no ratio, however small the other.
     """
-    for errors in (method, reference):
-        if not (np.isfinite(errors).all() and (errors > 0).all()):
-            raise TableError(
-                f"found an error of {np.min(errors):g}, expected finite errors above zero: a ratio needs them. Compare "
-                "this data set in its own unit, or declare a floor and a ceiling and take normalised scores."
-            )
-    ratio: FloatArray = np.log(reference) - np.log(method)
-    return ratio
+    if not (np.isfinite(errors).all() and (errors > 0).all()):
+        raise TableError(
+            f"found an error of {np.min(errors):g}, expected finite errors above zero: a ratio needs them. Compare "
+            "this data set in its own unit, or declare a floor and a ceiling and take normalised scores."
+        )
+    logs: FloatArray = -np.log(errors)
+    return logs
 
 
 def normalised(score: FloatArray, *, floor: float, ceiling: float) -> FloatArray:

@@ -10,8 +10,9 @@ from .across import (
     Evidence,
     Omnibus,
     Part,
-    iman_davenport,
     TheseDataSets,
+    iman_davenport,
+    log_error,
     new_data_set,
     normalised,
     stratified,
@@ -224,7 +225,7 @@ def _part(cell: Cell, claim: Claim, scales: Mapping[str, tuple[float, float]] | 
     elif (_error(cell, a) <= 0).any() or (_error(cell, b) <= 0).any():  # only an upper bound may be here
         a = b = np.empty(0)
     else:
-        a, b = (-np.log(_error(cell, one)) for one in (a, b))
+        a, b = (log_error(_error(cell, one)) for one in (a, b))
     if not cell.paired:
         effect = round(float(a.mean() - b.mean()), DIGITS) if len(a) and len(b) else None
         return Part(cell.dataset, (), c.failed, outcome, effect, welch(np.round(a, DIGITS), np.round(b, DIGITS)))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from .claims import Cell
 from .gaps import absent
-from .table import OUTCOMES
+from .table import outcomes
 from .wording import plural, share
 
 
@@ -32,18 +32,37 @@ def cautions(table: pd.DataFrame, found: Sequence[Cell]) -> list[str]:
             "Seeds are taken as not paired, and means compared by Welch's t test. There is no exact companion, and a "
             "failed seed leaves its comparison undecided."
         )
+        if (table.groupby(["dataset", "budget"])["split_id"].nunique() > 1).any():
+            listed.append(
+                "The table names several splits. Those of one data set overlap, which Welch's t knows nothing of: its "
+                "intervals are too narrow. Give the methods the same splits to have them corrected."
+            )
+    for cell in found:
+        if cell.splits is not None:
+            listed.append(
+                f"Each seed has a split of its own on {cell.title} (of {cell.splits.n_train} training and "
+                f"{cell.splits.n_test} test examples). Splits overlap, so t is corrected for it (Nadeau and Bengio "
+                "2003), and exact tests, which take seeds as independent, are left out; a sign test where seeds failed "
+                "is no more than a guide."
+            )
     sizes = [claim.comparison.complete for cell in found for claim in cell.claims if claim.competes]
     alpha = found[0].alpha if found else 0.05
     least = next(n for n in count(1) if 2 / 2**n < alpha)  # what n signs can tell at best, two-sided
-    if sizes and min(sizes) < least and found[0].paired:
+    if sizes and min(sizes) < least and found[0].paired and not any(cell.splits for cell in found):
         listed.append(
             f"Some comparisons have {min(sizes)} complete {plural(min(sizes), 'pair')}. Below {least}, no "
             f"distribution-free test can reach {alpha:g}, so the claims rest on the t test."
         )
-    failed = table[table["status"] == "failed"]
-    lost = failed[~failed["error_class"].isin(OUTCOMES).fillna(False).astype(bool)]
+    counted = outcomes(table)
+    unnamed = int((counted & table["error_class"].isna()).sum())
+    if unnamed:
+        listed.append(
+            f"{unnamed} {plural(unnamed, 'trial')} failed without a cause. That counts against a method as divergence "
+            "does, since leaving failures out would flatter it; a cause outside it is an `infrastructure failure`."
+        )
+    lost = table[(table["status"] == "failed") & ~counted]
     if len(lost):
-        named = lost["error_class"].fillna("no cause given").value_counts()
+        named = lost["error_class"].value_counts()
         causes = ", ".join(f"{name} × {count}" for name, count in sorted(named.items()))
         listed.append(
             f"{len(lost)} {plural(len(lost), 'trial')} ended by an error that is no result of a method ({causes}). "

@@ -25,7 +25,7 @@ from .statistics import (
     summarise,
     t_interval,
 )
-from .table import OUTCOMES, check
+from .table import check, outcomes
 from .unpaired import compare_unpaired
 from .wording import Design, Metric, Verdict, judge
 
@@ -324,10 +324,8 @@ def _methods(rows: pd.DataFrame, reference: str, places: Mapping[str, int]) -> l
 
 def _lean(table: pd.DataFrame) -> pd.DataFrame:
     """The columns that claims are made of, as plain numpy; a failed trial becomes an outcome or is lost."""
-    failed = (table["status"] == "failed").to_numpy(dtype=bool)
-    outcome = table["error_class"].isin(OUTCOMES).to_numpy(dtype=bool, na_value=False)
     status = table["status"].to_numpy(dtype=object)
-    status[failed & ~outcome] = "lost"
+    status[(status == "failed") & ~outcomes(table).to_numpy()] = "lost"
     names = ("method", "dataset", "budget", "metric", "unit", "higher_is_better", "split_id")
     columns: dict[str, Any] = {name: table[name].to_numpy(dtype=object, na_value=np.nan) for name in names}
     columns |= {"status": status, "seed": table["seed"].to_numpy(dtype=np.int64)}
@@ -376,8 +374,8 @@ def _cost(group: pd.DataFrame, alpha: float) -> Cost:
 
 
 def _metrics(rows: pd.DataFrame) -> list[Metric]:
-    known = rows.dropna(subset=["metric", "unit", "higher_is_better"]).sort_values("metric")
-    found = known.drop_duplicates("metric")[["metric", "unit", "higher_is_better"]]
+    known = rows.dropna(subset=["metric", "higher_is_better"]).sort_values(["metric", "unit"])  # no unit comes last
+    found = known.drop_duplicates("metric")[["metric", "unit", "higher_is_better"]].fillna({"unit": ""})
     metrics = [Metric(str(name), str(unit), bool(up)) for name, unit, up in found.itertuples(index=False)]
     return metrics or [Metric("score", "", True)]  # nothing of this data set has finished
 

@@ -1,7 +1,8 @@
 """From the predictions of trials to variance shares, what more seeds or test examples would buy, and calibration."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from ..harness.errors import TableError
 from .calibration import Calibration, of_answers
 from .estimates import Estimate
-from .examples import Crossed, crossed
+from .examples import Checkpoints, Crossed, cluster_sign_flip, crossed, mcnemar
 from .statistics import ALPHA, FloatArray, Interval
 
 MORE_EXAMPLES = 1000
@@ -79,7 +80,7 @@ def variance_shares(
     found = []
     for (dataset, budget, _), rows in done.groupby(["dataset", "budget", "metric"], sort=True):
         sign = 1.0 if bool(rows["higher_is_better"].iloc[0]) else -1.0
-        trials = {(str(row["method"]), int(row["seed"])): row for _, row in rows.iterrows()}
+        trials = {(str(row["method"]), int(row["seed"])): row for row in rows.to_dict("records")}
         scores = {key: _scores(row, predictions[str(row["trial_id"])]) for key, row in trials.items()}
         first = next(iter(scores.values())).index
         for key, values in scores.items():
@@ -99,6 +100,33 @@ def variance_shares(
             unit = "test examples" if clusters is None else "clusters"
             found.append(_shares((method, str(dataset), str(budget), unit), crossed(d, clusters), hours, alpha))
     return tuple(found)
+
+
+def two_checkpoints(
+    rows: pd.DataFrame, predictions: Mapping[str, pd.DataFrame], first: str, second: str
+) -> Checkpoints | None:
+    """The only checkpoint of a method against the only one of another; None unless each has one, with predictions.
+
+    rows are those of one data set, budget and metric. McNemar's mid-p where every score is 0 or 1 and examples are
+    independent; else a sign-flip of whole clusters, or of examples, from a generator that starts anew. A positive
+    difference is better. Raises TableError where the two did not answer the same examples.
+    """
+    done = rows[rows["status"].eq("done").fillna(False)]
+    one, other = (done[done["method"] == name].to_dict("records") for name in (first, second))
+    if not (len(one) == len(other) == 1 and all(row["trial_id"] in predictions for row in (*one, *other))):
+        return None
+    a, b = (_scores(row, predictions[row["trial_id"]]) for row in (one[0], other[0]))
+    if not a.index.equals(b.index):
+        raise TableError(
+            f"found {len(a)} examples of {first} and other {len(b)} of {second} on {one[0]['dataset']}, expected the "
+            "same examples for both."
+        )
+    clusters = _clusters(predictions[one[0]["trial_id"]])
+    if clusters is None and a.isin([0, 1]).all() and b.isin([0, 1]).all():
+        return mcnemar(a.to_numpy() > 0, b.to_numpy() > 0)
+    sign = 1.0 if one[0]["higher_is_better"] else -1.0
+    units = np.arange(len(a)) if clusters is None else clusters
+    return cluster_sign_flip(sign * (a - b).to_numpy(), units, rng=np.random.default_rng(0))
 
 
 def calibrations(table: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> tuple[TrialCalibration, ...]:
@@ -132,7 +160,7 @@ def _half(estimate: Estimate, alpha: float) -> float | None:
     return None if interval is None else (interval.high - interval.low) / 2
 
 
-def _scores(row: "pd.Series", frame: pd.DataFrame) -> "pd.Series":
+def _scores(row: Mapping[Hashable, Any], frame: pd.DataFrame) -> "pd.Series":
     values = frame.set_index("example")["score"].astype(float).sort_index()
     where = f"trial {row['trial_id']} ({row['method']}, {row['dataset']}, seed {row['seed']})"
     if values.index.has_duplicates:

@@ -122,7 +122,7 @@ def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> Chec
     fewer, both = min(won, lost), won + lost
     p = float(2 * binom.cdf(fewer, both, 0.5) - binom.pmf(fewer, both, 0.5)) if both else 1.0
     difference = (won - lost) / len(a) if len(a) else 0.0
-    return Checkpoints(len(a), difference, won, lost, min(p, 1.0), "McNemar, mid-p")
+    return Checkpoints(len(a), difference, won, lost, min(p, 1.0), "McNemar's mid-p")
 
 
 def cluster_sign_flip(

@@ -129,13 +129,18 @@ def forest(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
     plot = _rows(names, around(shown, margin=0.08), width=734.4, left=161.6, right=418.6, top=25.2)
     if margin:
         plot.area([-margin, margin], np.full(2, plot.y.low), np.full(2, plot.y.high), None, opacity=0.18)
-    title = f"{metric.name}: difference from {_clip(cell.reference)} ({metric.difference_unit}, + is better)"
-    plot.x_axis(title.replace("(, ", "("), round_ticks(plot.x.low, plot.x.high, 6))
+    unit = f"{metric.difference_unit}, " if metric.unit else ""
+    title = f"{metric.name}: difference from {_clip(cell.reference)} ({unit}+ is better)"
+    plot.x_axis(title, round_ticks(plot.x.low, plot.x.high, 6))
     plot.line([0, 0], [plot.y.low, plot.y.high], opacity=0.7)
     across = (plot.x.end + 8, plot.x.end + 206, plot.x.end + 257)
     for x, text in zip(
         across,
-        (f"effect [{level(cell.alpha)} {cell.t} interval]", "Holm p", "pairs" if cell.paired else "seeds"),
+        (
+            f"effect [{level(cell.alpha)} {cell.t}{'' if cell.splits else ' interval'}]",
+            "Holm p",
+            "pairs" if cell.paired else "seeds",
+        ),
         strict=True,
     ):
         plot.text(x, plot.y.end - 11, text, bold=True)

@@ -98,9 +98,8 @@ def _caption(cells: Sequence[Cell]) -> str:
     if not cells:
         return "No trial."
     covered = level(cells[0].alpha)
-    kind, test = (
-        ("paired differences", "t") if cells[0].paired else ("differences of means of unpaired seeds", "Welch t")
-    )
+    kind = "paired differences" if cells[0].paired else "differences of means of unpaired seeds"
+    test = " or ".join(dict.fromkeys("Welch t" if cell.t == "Welch" else cell.t for cell in cells))
     return (
         f"Means over n seeds with {covered} t intervals; {kind} from {cells[0].reference}, positive is "
         f"better, with unadjusted {covered} {test} intervals; p corrected by Holm over {cells[0].m} planned "

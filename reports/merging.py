@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from .table import KEY, OUTCOMES, check, ordered
+from .table import KEY, check, ordered, outcomes
 
 COMPARED = ("trial_id", "status", "error_class", "value", "unit", "higher_is_better", "n_test", "competes")
 """What two records of one trial must agree on. Costs, devices, commits and times may differ between machines."""
@@ -55,7 +55,7 @@ def merge(tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, tuple[Confl
 
 
 def _resolved(key: tuple[str, ...], group: pd.DataFrame) -> tuple[pd.DataFrame | None, Conflict | None]:
-    weight = [_weight(status, error) for status, error in zip(group["status"], group["error_class"], strict=True)]
+    weight = [_weight(status, result) for status, result in zip(group["status"], outcomes(group), strict=True)]
     told = group[[one == max(weight) for one in weight]]
     for column in COMPARED:
         rows = group if column == "trial_id" else told  # one name for two trials is wrong whatever became of them
@@ -69,11 +69,11 @@ def _resolved(key: tuple[str, ...], group: pd.DataFrame) -> tuple[pd.DataFrame |
     return told.loc[[texts.sort_values(["first", *order], kind="stable").index[0]]], None
 
 
-def _weight(status: str, error: object) -> int:
+def _weight(status: str, outcome: bool) -> int:
     """How much a record says of its method: nothing, that it was lost or stopped, or a result."""
     if status == "missing":
         return 0
-    lost = status == "failed" and error not in OUTCOMES
+    lost = status == "failed" and not outcome
     return 1 if lost or status == "stopped" else 2
 
 

@@ -117,6 +117,8 @@ def render(table: pd.DataFrame, about: About) -> str:
         not_done=_not_done(table, about),
         absent=absent(table, paired=about.paired),
         methods=list(figures.looks(found)),
+        energy=any(entry.cost.energy_j is not None for cell in found for entry in cell.entries),
+        redrawn="every" if found and all(cell.splits for cell in found) else any(cell.splits for cell in found),
         m=family_size(table, about.reference) if len(table) else 0,
         devices=sorted(table["device"].dropna().unique()),
         scope=SCOPE,
@@ -267,7 +269,7 @@ def _not_done(table: pd.DataFrame, about: About) -> list[dict[str, Any]]:
             {
                 "status": status,
                 "error": error,
-                "outcome": status == "failed" and error in results.OUTCOMES,
+                "outcome": status == "failed" and (error in results.OUTCOMES or not error),
                 "count": len(part),
                 "rows": [
                     {**row, "traceback": about.tracebacks[row["trial_id"]] if row["trial_id"] in told_ids else ""}

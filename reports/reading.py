@@ -2,13 +2,16 @@
 
 One row is one score of one method on one data set with one seed. Required columns: method, dataset, seed, metric, value
 and higher_is_better (true or false). Optional: every other column of `table.COLUMNS`, such as
-  unit      of the value; `fraction` for a share between 0 and 1, which is then shown in percent (default: units)
+  unit      of the value; `fraction` for a share between 0 and 1, which is then shown in percent (default: none)
   budget    what the method was allowed; one table may hold several (default: default)
-  status    done, stopped, skipped, missing, or an ending: diverged and out of memory count against the method,
-            infrastructure failure and a plain failed leave the pair out (default: done)
+  status    done, stopped, skipped, missing, or an ending: diverged, out of memory and a plain failed count against the
+            method, an infrastructure failure leaves the pair out, as missing at random (default: done)
   competes  false for an upper bound (default: true)
   n_test    test examples; accuracy is then compared in steps of one example
-and the costs (gflops, latency_ms_p50, peak_memory_mib, gpu_hours, …). Columns of other names are left out, and said.
+  split_id  which train and test examples, where each seed has its own, the same for all methods; with n_test and
+            n_train, their numbers, t is then the corrected resampled one (default: one split for all seeds)
+and the costs (gflops, latency_ms_p50, peak_memory_mib, energy_j, gpu_hours, …). Columns of other names are left out,
+and said.
 Seeds pair the methods: the same number must mean the same split and order for all of them. Where it does not, say
 --unpaired: seeds are then only numbers, each method may have its own, and Welch's t compares the means.
 """
@@ -26,7 +29,7 @@ from ..harness.errors import TableError
 from .table import KEY, NAMES, from_rows
 
 REQUIRED = ("method", "dataset", "seed", "metric", "value", "higher_is_better")
-DEFAULTS = {"status": "done", "budget": "default", "unit": "units", "competes": "true", "split": "test"}
+DEFAULTS = {"status": "done", "budget": "default", "competes": "true", "split": "test"}
 BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
 
@@ -66,11 +69,9 @@ def read(path: Path) -> Given:
         )
     for name, default in DEFAULTS.items():
         blank = _empty(raw[name]) if name in raw.columns else pd.Series(True, index=raw.index)
-        if name == "unit" and name in raw.columns:
-            blank &= raw["status"].isin(
-                ["done", "completed"]
-            )  # a trial without a score need not say what it would have been in
         raw[name] = default if blank.all() else raw[name].where(~blank, default)
+    if "unit" in raw.columns:
+        raw["unit"] = raw["unit"].where(~_empty(raw["unit"]), None)
     for name in ("higher_is_better", "competes", "amp"):
         if name in raw.columns:
             raw[name] = [_boolean(cell, name, file) for cell in raw[name]]

@@ -36,7 +36,7 @@ COLUMNS = (
     Column("split", "string", "test"),
     Column("metric", "string", "primary metric of the task"),
     Column("value", "Float64", "the score; absent unless done"),
-    Column("unit", "string", "unit of the score"),
+    Column("unit", "string", "unit of the score, empty if it has none"),
     Column("higher_is_better", "boolean", "direction of the metric"),
     Column("n_test", "Int64", "test examples behind the score"),
     Column("n_train", "Int64", "training examples; needed where each seed has a split of its own"),
@@ -86,7 +86,8 @@ COSTS = (
 )
 OUTCOMES = ("NonFiniteLoss", "OutOfMemoryError", "MemoryError")
 """Errors that are a result of the method under its budget, and lose its pairs. Any other error (a lost node, a full
-disk, a mistake in the code) says nothing of that kind: its pairs are left out, and the page says so."""
+disk, a mistake in the code) says nothing of that kind: its pairs are left out, and the page says so. A failure without
+a cause is an outcome too: left out as if by chance, it would flatter the method that fails."""
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -110,8 +111,8 @@ def check(table: pd.DataFrame) -> None:
     """Raise TableError, in one line, if the table breaks one of its rules.
 
     The rules: the columns are COLUMNS; identity is never empty; a key occurs once; the status is one of five; a done
-    row has a finite value (below 1e100, so that no square overflows) and says its metric, unit and direction; a data
-    set's metric has one unit and one direction; a method competes everywhere or nowhere; no cost is negative.
+    row has a finite value (below 1e100, so that no square overflows) and says its metric and direction; a data set's
+    metric has one unit, or none, and one direction; a method competes everywhere or nowhere; no cost is negative.
     """
     if tuple(table.columns) != NAMES:
         absent, extra = sorted(set(NAMES) - set(table.columns)), sorted(set(table.columns) - set(NAMES))
@@ -136,13 +137,20 @@ def check(table: pd.DataFrame) -> None:
     values = table["value"].to_numpy(dtype=float, na_value=np.nan)
     finite = pd.Series(np.abs(values) < LARGEST, index=table.index)
     _refuse(table, done & ~finite, "a done trial without a finite value", expected="a finite value or status failed")
-    for name in ("metric", "unit", "higher_is_better"):
+    for name in ("metric", "higher_is_better"):
         _refuse(table, done & table[name].isna(), f"a done trial without {name}", expected=f"a {name}")
+    said = table.assign(unit=table["unit"].fillna("none").where(done | table["unit"].notna()))
     for name in ("unit", "higher_is_better"):
-        _one_each(table, ["dataset", "metric"], name)
+        _one_each(said, ["dataset", "metric"], name)
     _one_each(table, ["method"], "competes")
     for name in COSTS:
         _refuse(table, (table[name] < 0).fillna(False), f"a negative {name}", expected="zero or more", show=(name,))
+
+
+def outcomes(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows are failures that count against their method: those of OUTCOMES, and those without a cause."""
+    counts = table["error_class"].isna() | table["error_class"].isin(OUTCOMES)
+    return (table["status"].eq("failed") & counts).fillna(False).astype(bool)
 
 
 def write(table: pd.DataFrame, folder: Path) -> None:
@@ -242,8 +250,7 @@ def _refuse(
     places = sorted({", ".join(f"{name} {row[name]}" for name in names) for _, row in rows.iterrows()})
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     raise TableError(
-        f"found {found} in {len(rows)} rows: {'; '.join(places[:3])}{more}. "
-        f"Expected {expected}. Correct the ledger's records or the rows that were passed in."
+        f"found {found} in {len(rows)} rows: {'; '.join(places[:3])}{more}. Expected {expected}. Correct these rows."
     )
 
 

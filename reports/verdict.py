@@ -94,6 +94,8 @@ def _scope(cells: Sequence[Cell], claims: list[tuple[Cell, Claim]]) -> str:
     sizes = [claim.comparison.n for _, claim in claims]
     n = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
     what = f"paired {plural(max(sizes), 'seed')}" if cells[0].paired else "seeds a method, not paired: Welch's t"
+    if any(cell.splits for cell in cells):
+        what += ", with a split for each: corrected resampled t"
     these = "this data set" if len({cell.dataset for cell in cells}) == 1 else "these data sets, each for itself"
     return f"This holds for new seeds on {these} (n = {n} {what}), not for new test examples or other data sets."
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .examples import Checkpoints
 from .statistics import ALPHA, Comparison, Interval, Share
 
 SCOPE = "new seeds, this data set"
@@ -24,8 +25,13 @@ class Metric:
     @property
     def axis(self) -> str:
         """Name, unit and direction, for an axis or the head of a table."""
-        unit = "%" if self.unit == "fraction" else self.unit
-        return f"{self.name} ({unit}, {'higher' if self.higher_is_better else 'lower'} is better)"
+        unit = "%, " if self.unit == "fraction" else f"{self.unit}, " if self.unit else ""
+        return f"{self.name} ({unit}{'higher' if self.higher_is_better else 'lower'} is better)"
+
+    @property
+    def in_unit(self) -> str:
+        """Name and the unit of a difference, for a caption."""
+        return f"{self.name} in {self.difference_unit}" if self.unit else self.name
 
     @property
     def scale(self) -> float:
@@ -156,6 +162,17 @@ def finished(comparison: Comparison) -> str:
     if groups is None:
         return f"{comparison.complete} complete {plural(comparison.complete, 'pair')}"
     return f"{groups.method} and {groups.reference} finished seeds"
+
+
+def of_checkpoints(found: Checkpoints, metric: Metric, *, first: str, second: str) -> str:
+    """What two single checkpoints differ in, with the scope that such a test has."""
+    alone = ""
+    if found.only_first is not None:
+        alone = f"; right where the other is wrong: {first} on {found.only_first}, {second} on {found.only_second}"
+    return (
+        f"these two checkpoints, not these two methods: {metric.difference(found.difference)} on {found.n} test "
+        f"examples{alone} ({found.test}, {p_equals(found.p)}; new test examples, these checkpoints)"
+    )
 
 
 def level(alpha: float) -> str:

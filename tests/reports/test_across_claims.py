@@ -40,7 +40,10 @@ def test_accuracy_and_centimetres_meet_as_a_ratio_of_errors(made):
     assert np.exp(-claim.evidence.these.estimate.value) == pytest.approx(0.7, abs=0.05)
     assert claim.verdict.word == "better"
     assert "× the error of the reference, 95% interval [" in claim.verdict.sentence
-    assert "(new seeds, these 4 data sets; n = 20 paired seeds; Holm p < .001, m = 1)" in claim.verdict.sentence
+    assert (
+        "(new seeds, these 4 data sets; n = 20 paired seeds, stratified t; Holm p < .001, m = 1)"
+        in claim.verdict.sentence
+    )
     assert claim.evidence.record == (4, 0, 0)
     low, high = claim.evidence.leave_one_out.low, claim.evidence.leave_one_out.high
     assert low < claim.evidence.these.estimate.value < high

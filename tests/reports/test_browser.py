@@ -37,9 +37,12 @@ def pages(made, tmp_path_factory):
     about = About(sweep="quickstart", reference="uniform", methods=given.methods, **told)
     small = write(given.table, about, folder / "small")
     table = from_rows(made.sweep())
+    split = from_rows([{**row, "split_id": f"s{row['seed']}", "n_train": 4000} for row in made.sweep()])
+    own = About(sweep="splits", reference="uniform", **told)
     hostile = About(sweep="quick <i>start", reference="uniform", margins={"accuracy": 0.01}, **told)
     return {
         "small": (small, claimed(given.table, about)),
+        "splits": (write(split, own, folder / "splits"), claimed(split, own)),
         "hostile": (write(table, hostile, folder / "hostile"), claimed(table, hostile)),
     }
 

@@ -341,7 +341,8 @@ def test_the_verdict_on_the_best_method_says_where_it_is_worse(made):
 
 def test_a_failure_without_a_cause_is_said_to_have_none(made):
     page = render(from_rows([made.row(), made.row("new"), made.failed("new", 1, error="")]), about())
-    assert "1 trial ended by an error that is no result of a method (no cause given × 1)" in page
+    assert "1 trial failed without a cause. That counts against a method as divergence does" in page
+    assert "1 failed without a cause (an outcome)" in page
 
 
 def test_alpha_sets_every_level_on_the_page(made):

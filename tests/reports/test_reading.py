@@ -28,7 +28,7 @@ def given(tmp_path, text=SMALL, name="mine.csv"):
 def test_six_columns_are_enough(tmp_path):
     found = given(tmp_path)
     assert found.table["budget"].unique().tolist() == ["default"]
-    assert found.table["unit"].unique().tolist() == ["units"]
+    assert found.table["unit"].isna().all()
     assert found.table["status"].unique().tolist() == ["done"]
     assert found.table["competes"].all()
     assert not found.table["higher_is_better"].any()

@@ -68,7 +68,6 @@ def test_a_method_called_na_keeps_its_name(made, tmp_path):
         ({"value": float("nan")}, "without a finite value"),
         ({"value": float("inf")}, "without a finite value"),
         ({"metric": None}, "without metric"),
-        ({"unit": ""}, "without unit"),
         ({"method": None}, "no method"),
         ({"competes": None}, "no competes"),
         ({"seed": 1.5}, r"column seed holds 1.5, expected Int64"),

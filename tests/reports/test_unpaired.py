@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from zoombench.reports.across import stratified
+from zoombench.reports.across_claims import across
 from zoombench.reports.claims import cells
+from zoombench.reports.estimates import welch
 from zoombench.reports.listing import listing
 from zoombench.reports.page import About, render
 from zoombench.reports.pairwise import matrices
@@ -195,11 +198,67 @@ def test_the_page_says_the_test_and_claims_no_pairs(made):
         "Primary test: two-sided Welch t, for seeds that are not paired",
         "Seeds are taken as not paired, and means compared by Welch's t test.",
         "told apart by Welch's t test after Holm",
-        "nothing is said of all data sets together",
+        "the mean of a method is compared with that of old on each data set",
+        "seeds failed, and without pairs no test counts them as losses",
+        "8 seeds and more of each, not paired, stratified Welch t",
     ):
         assert words in seen, words
     assert not re.search(r"\d paired seed|[Pp]aired (differences|t)\b|complete pairs", seen)
     assert json.loads(re.search(r'id="data">(.*?)</script>', html, re.DOTALL).group(1))["cells"] == []
+
+
+def across_both(made, old=OLD, new=NEW, **other):
+    made_rows = [
+        row
+        for dataset, shift in (("digits", 0.0), ("parts", 0.1))
+        for row in rows(made, {"old": [o + shift for o in old], "new": [n + shift for n in new]}, dataset=dataset)
+    ]
+    (found,) = across(cells(from_rows(made_rows), "old", paired=False), **other)
+    return found
+
+
+def test_all_data_sets_together_are_a_stratified_welch_t_of_the_log_errors(made):
+    (claim,) = across_both(made).claims
+    a, b = ([-np.log(1 - np.array(scores) - shift) for shift in (0.0, 0.1)] for scores in (NEW, OLD))
+    effects = np.array([x.mean() - y.mean() for x, y in zip(a, b, strict=True)])
+    tests = [stats.ttest_ind(x, y, equal_var=False) for x, y in zip(a, b, strict=True)]
+    variances = (effects / [one.statistic for one in tests]) ** 2 / 4
+    estimate = claim.evidence.these.estimate
+    assert (estimate.value, estimate.error) == pytest.approx((effects.mean(), np.sqrt(variances.sum())), rel=1e-6)
+    parts = [x.var(ddof=1) / len(x) / 4 for x in (*a, *b)]  # Satterthwaite over the four groups
+    dofs = [len(x) - 1 for x in (*a, *b)]
+    df = sum(parts) ** 2 / sum(part**2 / dof for part, dof in zip(parts, dofs, strict=True))
+    assert estimate.df == pytest.approx(df, rel=1e-6)
+    assert (claim.evidence.test, claim.evidence.these.p_sign_flip) == ("stratified Welch t", None)
+    assert claim.verdict.word == "better"
+    assert "n = 8 seeds and more of each, not paired, stratified Welch t; Holm p" in claim.verdict.sentence
+    assert claim.evidence.new.n == 2
+
+
+def test_which_unpaired_seed_had_which_number_does_not_matter_over_data_sets(made):
+    one, other = (across_both(made, new=new).claims[0].evidence.these.estimate for new in (NEW, NEW[::-1]))
+    assert (one.value, one.error, one.df) == pytest.approx((other.value, other.error, other.df), rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_the_stratified_welch_interval_covers(made, n):
+    rng = np.random.default_rng(n)
+    inside = 0
+    for _ in range(1000):
+        groups = [[welch(rng.normal(d, 1 + d, n), rng.normal(d, 1.5, n + 1)) for d in range(3)]]
+        inside += not stratified(groups[0]).interval().excludes(0.0)
+    assert 0.93 < inside / 1000 < 0.985
+
+
+def test_a_failure_of_unpaired_seeds_leaves_all_data_sets_undecided_and_a_single_seed_too(made):
+    (failed,) = across_both(made, new=NEW).claims
+    broken = rows(made, {"old": OLD, "new": [*NEW, None]}) + rows(made, {"old": OLD, "new": NEW}, dataset="b")
+    (found,) = across(cells(from_rows(broken), "old", paired=False))
+    assert (found.claims[0].evidence.p, found.claims[0].verdict.word) == (None, "undecided")
+    assert "without pairs no test counts them as losses" in found.claims[0].verdict.sentence
+    assert failed.evidence.p is not None
+    (single,) = across_both(made, new=NEW[:1]).claims
+    assert "some data set has a single seed of either, which has no spread" in single.verdict.sentence
 
 
 @pytest.mark.parametrize("kind", ["tex", "md"])
