@@ -106,7 +106,7 @@ def draw(panel: Panel, cell: Cell, styles: Mapping[str, Look], *, by_hours: bool
         gap = [np.nan]  # one path with gaps instead of a path a seed: half the bytes
         thin = [(np.interp(epochs, curve.epochs, at), scale * values) for epochs, values in some[curve.method]]
         line = [np.concatenate([part for one in thin for part in (one[axis], gap)]) for axis in (0, 1)]
-        plot.line(*line, look, width=0.6, opacity=0.35)
+        plot.line(line[0], line[1], look, width=0.6, opacity=0.35)
         for epochs, values in (curve.seeds[seed] for seed in curve.seeds if seed in curve.short):
             plot.cross(float(x(np.interp(epochs[-1], curve.epochs, at))), float(y(scale * values[-1])), look)
         plot.area(at, scale * curve.low, scale * curve.high, look, opacity=0.13)

@@ -1,7 +1,7 @@
 """From the predictions of trials to variance shares, what more seeds or test examples would buy, and calibration."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,8 @@ def two_checkpoints(
         return mcnemar(a.to_numpy() > 0, b.to_numpy() > 0)
     sign = 1.0 if one[0]["higher_is_better"] else -1.0
     units = np.arange(len(a)) if clusters is None else clusters
-    return cluster_sign_flip(sign * (a - b).to_numpy(), units, rng=np.random.default_rng(0))
+    found = cluster_sign_flip(sign * (a - b).to_numpy(), units, rng=np.random.default_rng(0))
+    return replace(found, unit="test examples") if found is not None and clusters is None else found
 
 
 def calibrations(table: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]) -> tuple[TrialCalibration, ...]:

@@ -71,6 +71,7 @@ class Checkpoints:
     only_second: int | None
     p: float
     test: str
+    unit: str = "test examples"
 
 
 def crossed(differences: FloatArray, clusters: npt.ArrayLike | None = None) -> Crossed:
@@ -150,7 +151,7 @@ def cluster_sign_flip(
             signs = 2.0 * rng.integers(0, 2, size=(min(500, flips - start), len(sizes)), dtype=np.int8) - 1
             beyond += int((np.abs(signs @ sizes) >= reach).sum())
         p = (1 + beyond) / (flips + 1)
-    return Checkpoints(len(sums), float(d.mean()), None, None, p, "sign-flip of clusters")
+    return Checkpoints(len(sums), float(d.mean()), None, None, p, "sign-flip", "clusters of test examples")
 
 
 def _by_cluster(d: FloatArray, clusters: npt.ArrayLike) -> FloatArray:

@@ -15,12 +15,13 @@ from . import table as results
 from .beyond import Beyond, gather
 from .cautions import cautions
 from .claims import TRAINING, Cell, Claim, cells, family_size
-from .figures import CostAxis, Look
+from .figures import CostAxis
 from .gaps import absent
 from .pairwise import Matrix, matrices
 from .pictures import collect
 from .published import beside
 from .statistics import ALPHA
+from .svg import Look
 from .trade_off_claims import TradeOffClaim
 from .verdict import cost_ratio, sentences
 from .wording import SCOPE, finished, level, p_value, plural, share

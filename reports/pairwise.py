@@ -116,7 +116,8 @@ def _unpaired(values: np.ndarray, cell: Cell) -> tuple[np.ndarray, np.ndarray, n
     total = parts[:, None] + parts[None]
     varies = (n >= 3) & (total > 0)
     safe, dofs = np.where(varies, total, 1.0), np.maximum(sizes - 1, 1)
-    df = 1 / np.where(varies, (parts[:, None] / safe) ** 2 / dofs[:, None] + (parts[None] / safe) ** 2 / dofs, 1.0)
+    share = np.where(varies, parts[:, None] / safe, 0.5)  # of the row in the variance; the rest is the column's
+    df = 1 / (share**2 / dofs[:, None] + (1 - share) ** 2 / dofs)
     return n, np.where(n >= 3, means[:, None] - means[None], np.nan), np.where(varies, np.sqrt(safe), np.nan), df
 
 

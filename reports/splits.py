@@ -75,5 +75,5 @@ def redrawn(rows: pd.DataFrame, where: str) -> Splits | None:
             f"found several splits on {where} and not their sizes; expected n_train and n_test for every finished "
             "trial: the corrected resampled t test needs them."
         )
-    widest = sizes.loc[(sizes["n_test"] / sizes["n_train"].clip(lower=0.5)).idxmax()]
-    return Splits(int(widest["n_train"]), int(widest["n_test"]))
+    pairs_of_sizes = {(int(train), int(test)) for train, test in sizes.itertuples(index=False)}
+    return Splits(*max(pairs_of_sizes, key=lambda pair: (pair[1] / max(pair[0], 0.5), pair)))

@@ -379,7 +379,7 @@ def _correlation(a: FloatArray, b: FloatArray) -> float | None:
 
 def error_reduction(a: FloatArray, b: FloatArray, *, higher_is_better: bool, ceiling: float | None) -> float | None:
     """1 - mean error / mean error of the reference; None where the best value is unknown or the reference has it."""
-    if not len(a) or (higher_is_better and ceiling is None):
+    if not (len(a) and len(b)) or (higher_is_better and ceiling is None):
         return None
     error, reference = (a.mean(), b.mean()) if not higher_is_better else (ceiling - a.mean(), ceiling - b.mean())
     return float(1 - error / reference) if reference > 0 else None

@@ -170,8 +170,8 @@ def of_checkpoints(found: Checkpoints, metric: Metric, *, first: str, second: st
     if found.only_first is not None:
         alone = f"; right where the other is wrong: {first} on {found.only_first}, {second} on {found.only_second}"
     return (
-        f"these two checkpoints, not these two methods: {metric.difference(found.difference)} on {found.n} test "
-        f"examples{alone} ({found.test}, {p_equals(found.p)}; new test examples, these checkpoints)"
+        f"these two checkpoints, not these two methods: {metric.difference(found.difference)} on {found.n} {found.unit}"
+        f"{alone} ({found.test}, {p_equals(found.p)}; new test examples, these checkpoints)"
     )
 
 

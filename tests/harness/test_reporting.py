@@ -176,6 +176,60 @@ def test_two_methods_are_compared_seed_by_seed(at, capsys):
     assert f"by seed: 5: +{difference:.2f} points; 6: " in told
 
 
+@pytest.fixture
+def checkpoints(at, finished):
+    """A sweep of one seed whose two methods answered the same 40 examples."""
+
+    def make(scores):
+        path = finished(seeds=[3])
+        ledger = Ledger.open(at / "results")
+        for trial in spec.load(str(path)).runnable:
+            answers = scores[trial.method.label]
+            frame = pd.DataFrame({"example": range(len(answers)), "score": [float(one) for one in answers]})
+            frame.to_parquet(ledger.folder(trial.id) / "predictions.parquet")
+            score = {"split": "test", "epoch": 2, "metric": "accuracy", "value": frame["score"].mean()}
+            (ledger.folder(trial.id) / "metrics.jsonl").write_text(pd.Series(score).to_json() + "\n")
+        return path
+
+    return make
+
+
+def test_two_single_checkpoints_are_compared_by_mcnemar_and_the_scope_is_said(checkpoints, capsys):
+    path = checkpoints({"tiny": [1] * 20 + [0] * 20, "wide": [1] * 17 + [0] * 3 + [1] * 12 + [0] * 8})
+    code, told = say(capsys, "compare", "wide", "tiny", path)
+    p = 2 * stats.binom.cdf(3, 15, 0.5) - stats.binom.pmf(3, 15, 0.5)
+    assert code == 0
+    assert "these two checkpoints, not these two methods: +22.50 points on 40 test examples; " in told
+    assert f"wide on 12, tiny on 3 (McNemar's mid-p, p = {f'{p:.3f}'.lstrip('0')}; new test examples" in told
+
+
+def test_scores_that_are_not_right_or_wrong_are_compared_by_signs(checkpoints, capsys):
+    path = checkpoints({"tiny": [0.5, 0.25] * 10, "wide": [0.75, 0.5] * 10})
+    _, told = say(capsys, "compare", "wide", "tiny", path)
+    assert "+25.00 points on 20 test examples (sign-flip, p < .001; new test examples" in told
+
+
+def test_checkpoints_of_other_examples_are_refused(checkpoints, capsys):
+    path = checkpoints({"tiny": [1, 0], "wide": [1, 0, 1]})
+    code, told = say(capsys, "compare", "wide", "tiny", path)
+    assert code == 2
+    assert "found 3 examples of wide and other 2 of tiny on" in told
+
+
+def test_several_seeds_or_no_predictions_are_no_single_checkpoints(finished, capsys):
+    for seeds in ([3], 3):
+        _, told = say(capsys, "compare", "wide", "tiny", finished(seeds=seeds))
+        assert "two checkpoints" not in told
+
+
+@pytest.mark.parametrize("name", ["", "results.csv", "results.parquet"])
+def test_a_sweeps_own_table_is_titled_by_the_sweep(at, finished, capsys, name):
+    say(capsys, "report", finished("mine_too"))
+    folder = at / "results" / "sweeps" / "mine_too"
+    _, told = say(capsys, "report", folder / name, "--reference", "tiny", "--format", "md")
+    assert told.startswith("# mine_too\n")
+
+
 def test_an_upper_bound_can_be_compared_where_it_is_asked_for(at, capsys):
     code, told = say(capsys, "compare", "oracle_crop", "saliency_sampler", "mine.csv")
     assert code == 0

@@ -7,6 +7,7 @@ import pytest
 from browser import Browser, chromium
 
 from zoombench.reports import reading
+from zoombench.reports import table as table_module
 from zoombench.reports.claims import cells
 from zoombench.reports.page import About, claimed, write
 from zoombench.reports.table import from_rows
@@ -30,7 +31,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(made, tmp_path_factory):
-    """Two pages: the committed table of a real sweep, and a made-up sweep with names and endings of every kind."""
+    """The committed table of a real sweep; a made-up sweep with names and endings of every kind; with own splits."""
     folder = tmp_path_factory.mktemp("pages")
     given = reading.read(Path(__file__).with_name("quickstart.csv"))
     told = {"command": "zoombench report", "resolved": "", "versions": {}, "commit": ""}
@@ -87,13 +88,11 @@ def test_the_page_forbids_what_it_does_not_hold(browser, pages, tmp_path):
     assert any("Content Security Policy" in text for text in browser.complaints)
 
 
-@pytest.mark.parametrize("name", ["small", "hostile"])
+@pytest.mark.parametrize("name", ["small", "hostile", "splits"])
 def test_another_reference_gives_the_intervals_that_python_gives(browser, pages, made, name):
     path, found = pages[name]
     browser.open(path, width=1280)
-    table = (
-        reading.read(Path(__file__).with_name("quickstart.csv")).table if name == "small" else from_rows(made.sweep())
-    )
+    table = table_module.read(path.parent)
     methods = [entry.method for entry in found[0].entries]
     for reference in methods:
         shown = browser.evaluate(

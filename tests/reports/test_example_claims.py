@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from zoombench.harness.errors import TableError
-from zoombench.reports.example_claims import calibrations, variance_shares
+from zoombench.reports.example_claims import calibrations, two_checkpoints, variance_shares
 from zoombench.reports.examples import crossed
 from zoombench.reports.search_claims import best_of
 from zoombench.reports.table import from_rows
@@ -55,6 +55,18 @@ def test_the_order_of_examples_changes_nothing_and_clusters_are_used(made):
     (found,) = variance_shares(from_rows(rows), grouped, "old")
     assert found.crossed.n_examples == 10
     assert "1000 more clusters" in found.advice
+
+
+def test_two_checkpoints_in_clusters_change_the_sign_of_whole_clusters(made):
+    rows, predictions = scored(made, seeds=1)
+    grouped = {k: frame.assign(cluster=frame["example"] // 5) for k, frame in predictions.items()}
+    alone, together = (two_checkpoints(from_rows(rows), p, "new", "old") for p in (predictions, grouped))
+    assert (alone.n, alone.unit, alone.test) == (50, "test examples", "sign-flip")
+    assert (together.n, together.unit) == (10, "clusters of test examples")
+    assert together.difference == pytest.approx(alone.difference)
+    turned, _ = scored(made, seeds=1, up=False)
+    assert two_checkpoints(from_rows(turned), predictions, "new", "old").difference == pytest.approx(-alone.difference)
+    assert two_checkpoints(from_rows(scored(made, seeds=2)[0]), scored(made, seeds=2)[1], "new", "old") is None
 
 
 def test_predictions_that_do_not_belong_are_refused(made):

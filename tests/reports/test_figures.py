@@ -4,13 +4,16 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from zoombench.reports import figures, svg
 from zoombench.reports.claims import cells
 from zoombench.reports.labels import label_points, spread
+from zoombench.reports.page import About, render
 from zoombench.reports.svg import Look, Plot, Scale, around, round_ticks, text_width
 from zoombench.reports.table import from_rows
 
@@ -227,6 +230,46 @@ def test_without_costs_or_scores_there_is_no_figure(made):
     found = cells(from_rows([made.row(s, 0, None, status="missing") for s in ("uniform", "new")]), "uniform")
     styles = figures.looks(found)
     assert [draw(found[0], styles, prefix="a") for draw in (figures.scores, figures.forest, trade_off)] == [None] * 3
+
+
+def test_energy_is_an_axis_with_its_interval_where_it_was_measured_and_nowhere_else(made):
+    rows = [
+        made.row(m, s, 0.5 + 0.01 * s, energy_j=e * (1 + 0.1 * s), gpu_hours=0.0)
+        for m, e in (("uniform", 2.0), ("new", 3.0))
+        for s in range(3)
+    ]
+    axes = {axis.key: axis for axis in figures.COST_AXES}
+    (cell,) = cells(from_rows(rows), "uniform")
+    assert [key for key, axis in axes.items() if figures.priced(cell, axis)] == ["energy_j"]
+    logs = np.log([2.0, 2.2, 2.4])
+    half = stats.t.isf(0.025, 2) * logs.std(ddof=1) / np.sqrt(3)
+    interval = cell.entry("uniform").cost.intervals["energy_j"]
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.exp(logs.mean() + np.array([-half, half]))))
+    assert cell.entry("uniform").cost.energy_j == pytest.approx(2.2)
+    drawn = figures.trade_off(cell, figures.looks([cell]), axes["energy_j"], prefix="a")
+    assert "energy of one image in joules" in drawn
+    table = from_rows(rows)
+    page = render(table, About("s", "uniform", command="", resolved="", versions={}, commit=""))
+    assert "Plot of score against energy" in page
+    assert "energy, J [95%]" in page
+    assert "gpu_hours" not in re.sub(r"href=\"[^\"]*\"", "", page)  # 0 hours are no axis
+    bare = render(
+        table.assign(energy_j=pd.NA).astype({"energy_j": "Float64"}),
+        About("s", "uniform", command="", resolved="", versions={}, commit=""),
+    )
+    assert "energy" not in re.sub(r"href=\"[^\"]*\"", "", bare)
+
+
+def test_gpu_hours_are_an_axis_and_seconds_then_are_not(made):
+    rows = [
+        made.row(m, s, 0.5 + 0.01 * s, gpu_hours=h + 0.1 * s, train_seconds=3600 * (h + 0.1 * s))
+        for m, h in (("uniform", 1.0), ("new", 0.5))
+        for s in range(3)
+    ]
+    page = render(from_rows(rows), About("s", "uniform", command="", resolved="", versions={}, commit=""))
+    assert "Plot of score against GPU-hours" in page
+    assert "Plot of score against training time" not in page
+    assert "× the gpu_hours" in page
 
 
 def test_free_methods_are_left_off_the_log_axis(made):

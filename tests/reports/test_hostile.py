@@ -1,6 +1,8 @@
 """Whatever table comes, the statistics answer with dataclasses or with one clear TableError."""
 
 import math
+import re
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pandas as pd
@@ -12,10 +14,12 @@ from zoombench.harness.errors import TableError
 from zoombench.reports.across_claims import across
 from zoombench.reports.claims import cells
 from zoombench.reports.gaps import gaps
+from zoombench.reports.page import About, render
 from zoombench.reports.table import from_rows
 from zoombench.reports.trade_off_claims import speed_ups, trade_offs
 
 WORDS = {"better", "worse", "equivalent", "too small to matter", "undecided", "upper bound"}
+TOLD = {"command": "", "resolved": "", "versions": {}, "commit": ""}
 NAMES = ("old", "<script>alert(1)</script>", r"\textbf{x} & 100% $_", "ü 日本")
 
 
@@ -80,6 +84,28 @@ def test_every_hostile_table_gets_an_answer(made, what, values):
     everything(grid(made, value, n_test=n_test, **HOSTILE[what]))
 
 
+VALUES = {
+    "equal": lambda rng: 0.5,
+    "tiny": lambda rng: 1e-300 * float(rng.random()),
+    "huge": lambda rng: 9e99 * float(rng.random()),
+    "two": lambda rng: float(rng.integers(0, 2)),
+}
+
+
+@pytest.mark.parametrize("paired", [True, False], ids=["paired", "unpaired"])
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("values", VALUES)
+def test_every_hostile_table_makes_a_page_that_can_be_drawn(made, what, values, paired):
+    rng = np.random.default_rng(0)
+    changed = {"n_test": None if values in ("tiny", "huge") else 100} | {"gflops": 1.0} | HOSTILE[what]
+    rows = grid(made, lambda m, d, s: VALUES[values](rng), **{"data_sets": ("a", "b")} | changed)
+    page = render(from_rows(rows), About("s", "old", paired=paired, **TOLD))
+    for drawn in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
+        ElementTree.fromstring(drawn)
+        assert not re.search(r"\b(nan|inf|e[+-]\d\d)\b", " ".join(re.findall(r' (?:d|x|y|cx|cy)="([^"]*)"', drawn)))
+    assert "<script>alert" not in page
+
+
 def test_identical_methods_are_never_better_anywhere(made):
     found, together = everything(grid(made, lambda m, d, s: 0.5 + 0.01 * s))
     assert {claim.verdict.word for cell in found for claim in cell.claims} == {"undecided"}
@@ -126,17 +152,18 @@ entry = st.fixed_dictionaries(
         min_size=1,
         max_size=50,
     ),
+    st.booleans(),
     st.randoms(),
 )
-def test_any_table_gets_an_answer_and_the_order_of_its_rows_does_not_matter(made, entries, random):
+def test_any_table_gets_an_answer_and_the_order_of_its_rows_does_not_matter(made, entries, paired, random):
     rows = []
     for (method, dataset, budget, seed), cell in entries.items():
         kept = {**cell, "value": cell["value"] if cell["status"] in ("done", "stopped") else None}
         rows.append(made.row(method, seed, dataset=dataset, budget=budget, **kept))
     rows.append(made.row("old", 99, 0.5, dataset="a", budget="x"))
-    one = everything(rows, ["latency_ms_p50"])
+    one = everything(rows, ["latency_ms_p50"], paired=paired)
     random.shuffle(rows)
-    assert everything(rows, []) == one
+    assert everything(rows, [], paired=paired) == one
 
 
 def test_a_million_rows_are_checked_and_judged(made):

@@ -58,6 +58,33 @@ def test_a_results_table_reads_as_itself_from_its_folder(made, tmp_path):
     pd.testing.assert_frame_equal(reading.read(tmp_path).table, table)
 
 
+def test_without_a_unit_none_is_shown(tmp_path):
+    page = render(given(tmp_path).table, About("mine", "zeta", command="", resolved="", versions={}, commit=""))
+    assert "error (lower is better)" in page
+    assert "error: difference from zeta (+ is better)" in page
+    assert "method minus zeta, error, positive is better" in page
+    assert not re.search(r"\bunits\b", page)
+
+
+def test_a_plain_failure_counts_against_the_method_and_an_infrastructure_failure_does_not(tmp_path):
+    text = SMALL.replace("_better\n", "_better,status\n").replace("false\n", "false,\n").replace("FALSE\n", "FALSE,\n")
+    text += "3,alpha,cars,error,,false,failed\n4,alpha,cars,error,,false,infrastructure failure\n"
+    text += "3,zeta,cars,error,2.0,false,\n4,zeta,cars,error,2.0,false,\n"
+    found = given(tmp_path, text)
+    told = {"command": "", "resolved": "", "versions": {}, "commit": ""}
+    (cell, *_) = claimed(found.table, About(sweep="mine", reference="zeta", places=found.places, **told))
+    (claim,) = cell.claims
+    assert (claim.comparison.n, claim.comparison.failed, claim.comparison.losses) == (3, 1, 1)
+    assert cell.entry("alpha").lost == 1
+
+
+def test_the_complaint_about_a_strangers_table_names_nothing_of_ours(tmp_path):
+    with pytest.raises(TableError, match="duplicate keys") as caught:
+        given(tmp_path, SMALL.replace("\n2,zeta", "\n1,zeta"))
+    assert str(caught.value).endswith("Correct these rows.")
+    assert "ledger" not in str(caught.value)
+
+
 def test_endings_in_plain_words_become_statuses(tmp_path):
     text = SMALL.replace("_better\n", "_better,status\n").replace("false\n", "false,\n").replace("FALSE\n", "FALSE,\n")
     found = given(tmp_path, text + "3,alpha,cars,error,,false,diverged\n").table

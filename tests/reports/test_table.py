@@ -83,6 +83,23 @@ def test_a_broken_rule_is_one_line_that_says_what_and_where(made, change, messag
     assert "\n" not in str(caught.value)
 
 
+def test_a_unit_may_be_absent_but_not_for_some_trials_only(made):
+    rows = [made.row(seed=s, metric="loss", unit="") for s in range(2)]
+    assert results.from_rows(rows)["unit"].isna().all()
+    with pytest.raises(TableError, match="found unit nats and none for digits, loss, expected one"):
+        results.from_rows([*rows, made.row(seed=2, metric="loss", unit="nats")])
+    results.from_rows([*rows, made.failed("uniform", 2, metric="loss", unit="")])
+
+
+def test_a_failure_without_a_cause_is_an_outcome_and_another_error_is_not(made):
+    errors = ("", "NonFiniteLoss", "WorkerLost", "ValueError")
+    table = results.from_rows([made.row(), *(made.failed("new", s, error=e) for s, e in enumerate(errors))])
+    counted = dict(zip(table["error_class"].fillna(""), results.outcomes(table), strict=True))
+    assert [counted[error] for error in errors[1:]] == [True, False, False]
+    assert results.outcomes(table)[table["status"] == "failed"].sum() == 2
+    assert not results.outcomes(table)[table["status"] == "done"].any()
+
+
 def test_duplicate_keys_are_named(made):
     with pytest.raises(TableError, match=r"duplicate keys in 2 rows: method uniform, dataset digits, .*seed 3"):
         results.from_rows([made.row(seed=3), made.row(seed=3, trial_id="again"), made.row(seed=4)])
