@@ -19,6 +19,8 @@ from .statistics import ALPHA, FloatArray, Interval, Share, sign_flip, signed_ra
 EXACT = 24
 """Pairs up to which the stratified sign-flip runs through all signs; above, it draws them."""
 FLIPS = 10_000
+MOST_PAIRS = 2000
+"""Pairs up to which they are drawn; above, the t test needs no companion, nor a mean its bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class TheseDataSets:
     """Mean over data sets of the mean over seeds, with Satterthwaite's degrees of freedom."""
     n_data_sets: int
     p_sign_flip: float | None
-    """None where seeds are not paired, or each has a split of its own."""
+    """None where seeds are not paired, each has a split of its own, or there are thousands."""
     p_sign_flip_floor: float | None
     """The smallest p that the sign-flip could have given."""
 
@@ -212,6 +214,8 @@ def _flipped(values: FloatArray, rng: np.random.Generator, flips: int) -> tuple[
     n = len(values)
     if n <= EXACT:
         return sign_flip(values), (2.0 / 2.0**n if n >= 3 else None)
+    if n > MOST_PAIRS:
+        return None, None
     signs = 2.0 * rng.integers(0, 2, size=(flips, n), dtype=np.int8) - 1
     sizes = np.sort(np.abs(values))  # so that neither the order of the pairs nor swapping the methods changes p
     reach = abs(values.sum()) - 1e-9 * sizes.sum()

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..harness.errors import TableError
 from .across import (
+    MOST_PAIRS,
     Evidence,
     Omnibus,
     Part,
@@ -152,10 +153,14 @@ def _together(made: Across, cells: list[Cell], alpha: float, seed: int) -> Acros
     dense = [
         one
         for one in rivals
-        if not one.evidence.failed and len({len(p.effects) or None for p in one.evidence.parts} | {None}) == 2
+        if not one.evidence.failed
+        and 0 < one.evidence.superiority.n <= MOST_PAIRS
+        and len({len(part.effects) for part in one.evidence.parts}) == 1
     ]
     if len(dense) < len(rivals):
-        reasons.append("No interquartile mean where seeds are not paired, failed, or differ in number by data set.")
+        reasons.append(
+            "No interquartile mean where seeds are not paired, failed, differ in number by data set or are thousands."
+        )
     iqms = tuple((claim.method, _iqm(claim.evidence, alpha, seed)) for claim in dense)
     return replace(made, iqms=iqms, no_aggregate=" ".join(reasons))
 

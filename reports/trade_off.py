@@ -14,6 +14,8 @@ from .splits import Splits
 from .statistics import ALPHA, FloatArray, Interval
 
 DRAWS = 10_000
+MOST_SEEDS = 1000
+"""Seeds that are each drawn for; more would only take memory."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,9 @@ def mean_draws(
         raise TableError(f"found a row with {n.min()} values, expected at least two in each.")
     mean = np.where(present, values, 0.0).sum(axis=1) / n
     centred = np.where(present, values - mean[:, None], 0.0)
-    normal = rng.standard_normal((draws, values.shape[1]))
+    if values.shape[1] > MOST_SEEDS:  # as many draws as rows have the same covariance
+        centred = np.linalg.qr(centred.T, mode="r").T
+    normal = rng.standard_normal((draws, centred.shape[1]))
     uniform = rng.uniform(size=draws)
     widths = {df: np.sqrt(df / chi2.ppf(uniform, df)) for df in set((n - 1).tolist())}
     width = np.stack([widths[df] for df in (n - 1).tolist()], axis=1)

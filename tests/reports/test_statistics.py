@@ -107,7 +107,7 @@ def test_a_comparison_without_a_p_still_counts_in_holm():
         holm([0.1, 0.2], 1)
 
 
-@pytest.mark.parametrize("n", [3, 5])
+@pytest.mark.parametrize("n", [3, 5, 10])
 def test_the_t_interval_covers_95_percent_within_simulation_error(n):
     draws = np.random.default_rng(5).normal(size=(3000, n))
     covered = np.mean([t_interval(row).low <= 0 <= t_interval(row).high for row in draws])

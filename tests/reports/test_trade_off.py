@@ -91,6 +91,14 @@ def test_without_noise_the_chance_is_the_front_itself(points):
     assert chance.tolist() == pareto(cost, score).astype(float).tolist()
 
 
+def test_thousands_of_seeds_are_drawn_for_with_the_same_mean_and_covariance():
+    values = np.random.default_rng(0).normal([[0.0], [1.0]], 1.0, size=(2, 1500))
+    values[1] += values[0]
+    drawn = mean_draws(values, rng=np.random.default_rng(1), draws=20_000)
+    assert drawn.mean(axis=0) == pytest.approx(values.mean(axis=1), abs=0.002)
+    assert np.cov(drawn.T) == pytest.approx(np.cov(values) / 1500, rel=0.05)
+
+
 def test_the_chance_of_two_equal_costs_is_the_chance_of_the_better_score():
     d = rng(4).normal(0.5, 1, 6)
     drawn = mean_draws(np.stack([d, np.zeros(6)]), rng=rng(5), draws=40_000)
