@@ -123,7 +123,7 @@ def mean_draws(
     mean = np.where(present, values, 0.0).sum(axis=1) / n
     centred = np.where(present, values - mean[:, None], 0.0)
     if values.shape[1] > MOST_SEEDS:  # as many draws as rows have the same covariance
-        centred = np.linalg.qr(centred.T, mode="r").T
+        centred = np.linalg.qr(centred.T).R.T
     normal = rng.standard_normal((draws, centred.shape[1]))
     uniform = rng.uniform(size=draws)
     widths = {df: np.sqrt(df / chi2.ppf(uniform, df)) for df in set((n - 1).tolist())}

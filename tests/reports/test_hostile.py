@@ -166,12 +166,27 @@ def test_any_table_gets_an_answer_and_the_order_of_its_rows_does_not_matter(made
     assert everything(rows, [], paired=paired) == one
 
 
-def test_a_million_rows_are_checked_and_judged(made):
+def a_million(made):
     place = np.arange(1_000_000)
-    table = from_rows([made.row()]).take(np.zeros(len(place), dtype=int)).reset_index(drop=True)
+    table = from_rows([made.row(gflops=1.0)]).take(np.zeros(len(place), dtype=int)).reset_index(drop=True)
     table["method"] = pd.Series(np.array([f"m{m:02}" for m in range(20)])[place % 20], dtype="string")
     table["dataset"] = pd.Series(np.array([f"d{d}" for d in range(10)])[place // 20 % 10], dtype="string")
     table["seed"] = pd.Series(place // 200, dtype="Int64")
     table["value"] = pd.Series(place * 7919 % 1000 / 1000, dtype="Float64")
-    found = cells(table, "m00")
+    return table
+
+
+def test_a_million_rows_are_checked_and_judged(made):
+    found = cells(a_million(made), "m00")
     assert (len(found), found[0].claims[0].comparison.n) == (10, 5000)
+
+
+@pytest.mark.slow
+def test_a_million_rows_make_a_page(made):
+    page = render(a_million(made), About("s", "m00", **TOLD))  # 25 CPU seconds and 1.5 GB
+    assert "1000000 of 1000000 planned trials finished" in page
+    assert (
+        "No interquartile mean where seeds are not paired, failed, differ in number by data set or are thousands."
+        in page
+    )
+    assert len(page.encode()) < 5_000_000
