@@ -6,22 +6,24 @@ no digit image, not even as a fragment, is in two splits (the original cuts clut
 """
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from jaxtyping import Float32, UInt8
-from PIL import Image
-from sklearn.datasets import load_digits
+from jaxtyping import Float32
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ..harness.tasks import Classification
+from .reading.drawing import DIGITS, Drawn, channels, labels, sprite
 
 INPUTS = ("image", "boxes")
-SPLITS = {"train": (0, 1200), "validation": (1200, 1400), "test": (1400, 1797)}  # positions in load_digits
+CLASSES = {1: 10, 2: 55, "ordered": 100, "sum": 19}
+TERMS = {
+    "access": "embedded",
+    "homepage": "https://archive.ics.uci.edu/dataset/80",
+    "terms": "CC BY 4.0: share and adapt, with the authors named. The digits come inside scikit-learn (BSD-3-Clause).",
+    "citation": "Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository",
+}
 
 Example = tuple[dict[str, Tensor], int]
 
@@ -36,7 +38,9 @@ class Config:
 
     canvas: int = 128  # px, side of the image
     digit: int = 16  # px, side of a digit; at 12 the 16-px overview no longer shows where to look
-    digits: Literal[1, 2] = 1  # 1: ten classes; 2: the unordered pair, DeepMind's `combine`, 55 classes
+    # 1: which digit. Two digits are asked for as `combine`, the unordered pair (DeepMind's word), `ordered`, the pair
+    # from left to right, or `sum`. 2 is `combine` too, and what a trial's id holds for it.
+    digits: Literal[1, 2, "combine", "ordered", "sum"] = 1
     distractors: int = 4  # fragments of 8/28 of a digit's side; RAM's 60-px set has as many
     train_examples: int = 4096  # an epoch; the next epoch draws new ones
     validation_examples: int = 512
@@ -44,12 +48,15 @@ class Config:
     seed: int = 0  # of the examples; not the trial's seed, so every trial sees the same ones
 
     def __post_init__(self) -> None:
-        """Raise ValueError for settings that cannot be drawn."""
+        """Spell `combine` as 2; raise ValueError for settings that cannot be drawn."""
+        if self.digits == "combine":
+            object.__setattr__(self, "digits", 2)
+        count = 1 if self.digits == 1 else 2
         if self.digit < 8:
             raise ValueError(f"digit is {self.digit} px: the source digits have 8, so at least 8 is needed")
-        if self.digits * self.digit > self.canvas:
+        if count * self.digit > self.canvas:
             raise ValueError(
-                f"{self.digits} digit(s) of {self.digit} px do not fit side by side on a canvas of {self.canvas} px"
+                f"{count} digit(s) of {self.digit} px do not fit side by side on a canvas of {self.canvas} px"
             )
         if self.distractors < 0:
             raise ValueError(f"distractors is {self.distractors}: it cannot be negative")
@@ -61,8 +68,8 @@ class Config:
 
 
 def task(config: Config) -> Classification:
-    """Which digit, or which unordered pair of digits."""
-    return Classification(classes=10 if config.digits == 1 else 55)
+    """Which digit, which pair of digits, or what they add up to."""
+    return Classification(classes=CLASSES[config.digits])
 
 
 def build(config: Config, root: object, split: str, image_size: int) -> "ClutteredDigits":
@@ -83,43 +90,29 @@ def pair_class(first: int, second: int) -> int:
     return low * 10 - low * (low - 1) // 2 + high - low
 
 
-class ClutteredDigits(Dataset[Example]):
+class ClutteredDigits(Drawn):
     """Examples ({"image": uint8 (3, canvas, canvas), "boxes": float32 (digits, 4)}, class).
 
-    Boxes are x0, y0, x1, y1 in pixel edges, so that x1 - x0 is the digit's side; from left to right.
-    An example depends on (config, split, epoch, index) alone: any worker, process or platform draws the same one. Only
-    the training split changes with the epoch. The three channels share one memory; copy the image before writing to it.
+    Boxes are x0, y0, x1, y1 in pixel edges, so that x1 - x0 is the digit's side; from left to right. The three channels
+    share one memory; copy the image before writing to it.
     """
 
     def __init__(self, config: Config, split: str) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"cluttered_digits has no split {split!r}; it has {', '.join(SPLITS)}.")
-        self.config = config
-        self.split = split
-        self.epoch = 0
+        super().__init__("cluttered_digits", config, split)
+        self.digits = 1 if config.digits == 1 else 2
         self.fragment = round(config.digit * 8 / 28)
-        self.first, end = SPLITS[split]
-        sprites, labels = _sprites(config.digit)
-        self.sprites, self.labels = sprites[self.first : end], labels[self.first : end]
-        self.free = config.canvas - config.digits * config.digit
-        count, side = len(self.sprites), config.digit
-        digit_ranges = [r for k in range(config.digits) for r in (count - k, self.free + 1, config.canvas - side + 1)]
+        self.first, end = DIGITS[split]
+        count, side = end - self.first, config.digit
+        free = config.canvas - self.digits * side
+        digit_ranges = [r for k in range(self.digits) for r in (count - k, free + 1, config.canvas - side + 1)]
         inside, outside = side - self.fragment + 1, config.canvas - self.fragment + 1
-        clutter_ranges = [count - config.digits, inside, inside, outside, outside] * config.distractors
+        clutter_ranges = [count - self.digits, inside, inside, outside, outside] * config.distractors
         self._ranges = np.array(digit_ranges + clutter_ranges, dtype=np.uint64)
-
-    def __len__(self) -> int:
-        examples: int = getattr(self.config, f"{self.split}_examples")
-        return examples
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw new training examples from now on; the other splits stay as they are."""
-        self.epoch = epoch
 
     def sources(self, index: int) -> list[int]:
         """Positions in `load_digits` of every digit that an example shows, the whole ones first, then the fragments."""
         digits, clutter = self._plan(index)
-        return [self.first + source for source, *_ in digits + clutter]
+        return [source for source, *_ in digits + clutter]
 
     def __getitem__(self, index: int) -> Example:
         digits, clutter = self._plan(index)
@@ -127,57 +120,41 @@ class ClutteredDigits(Dataset[Example]):
         canvas = np.zeros((self.config.canvas, self.config.canvas), dtype=np.uint8)
         for source, cut_x, cut_y, x, y in clutter:
             place = canvas[y : y + part, x : x + part]
-            np.maximum(place, self.sprites[source, cut_y : cut_y + part, cut_x : cut_x + part], out=place)
+            np.maximum(place, sprite(source, side)[cut_y : cut_y + part, cut_x : cut_x + part], out=place)
         for source, x, y in digits:
             place = canvas[y : y + side, x : x + side]
-            np.maximum(place, self.sprites[source], out=place)
-        shown = [int(self.labels[source]) for source, *_ in digits]
-        target = shown[0] if len(shown) == 1 else pair_class(*shown)
-        image: UInt8[Tensor, "3 side side"] = torch.from_numpy(canvas).expand(3, -1, -1)
-        boxes: Float32[Tensor, "digits 4"] = torch.tensor([[x, y, x + side, y + side] for _, x, y in digits]).float()
-        return {"image": image, "boxes": boxes}, target
+            np.maximum(place, sprite(source, side), out=place)
+        boxes: Float32[Tensor, "digits 4"] = torch.from_numpy(
+            np.array([(x, y, x + side, y + side) for _, x, y in digits], dtype=np.float32)
+        )
+        return {"image": channels(canvas), "boxes": boxes}, self._target([labels()[source] for source, *_ in digits])
+
+    def _target(self, shown: list[int]) -> int:
+        """The class of the digits from left to right."""
+        if self.config.digits == 1:
+            return shown[0]
+        first, second = shown
+        if self.config.digits == "ordered":
+            return 10 * first + second
+        return first + second if self.config.digits == "sum" else pair_class(first, second)
 
     def _plan(self, index: int) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
         """What is drawn where: digits (source, x, y) from left to right, clutter (source, cut_x, cut_y, x, y)."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"example {index} of {len(self)} in the {self.split} split")
-        drawn = self._draw(index)
-        digits: list[tuple[int, ...]] = []
-        if self.config.digits == 1:
-            digits.append((drawn[0], drawn[1], drawn[2]))
+        drawn = self.integers(index, self._ranges)
+        first = drawn[0]
+        if self.digits == 1:
+            digits = [(first, drawn[1], drawn[2])]
+            taken = [first]
         else:
             # Two sorted places in what is left of the row when both digits are taken out: they never overlap in x.
-            second = drawn[3] + (drawn[3] >= drawn[0])
+            second = drawn[3] + (drawn[3] >= first)
             left, right = sorted((drawn[1], drawn[4]))
-            digits += [(drawn[0], left, drawn[2]), (second, right + self.config.digit, drawn[5])]
-        taken = sorted(source for source, *_ in digits)
-        clutter: list[tuple[int, ...]] = []
-        for at in range(3 * self.config.digits, len(drawn), 5):
+            digits = [(first, left, drawn[2]), (second, right + self.config.digit, drawn[5])]
+            taken = sorted((first, second))
+        clutter = []
+        for at in range(3 * self.digits, len(drawn), 5):
             source = drawn[at]
             for other in taken:  # the fragments come from other digits
                 source += source >= other
-            clutter.append((source, *drawn[at + 1 : at + 5]))
-        return digits, clutter
-
-    def _draw(self, index: int) -> list[int]:
-        """One integer below each range: the top 32 bits of Philox's raw output, scaled.
-
-        Raw bits, because numpy keeps the streams of its bit generators for ever and may change those of Generator's
-        methods. Key and counter keep seeds, splits, epochs and examples apart: no two ever share a stream.
-        """
-        epoch = self.epoch if self.split == "train" else 0
-        key = np.array([self.config.seed, list(SPLITS).index(self.split)], dtype=np.uint64)
-        counter = np.array([0, index, epoch, 0], dtype=np.uint64)
-        raw = np.random.Philox(key=key, counter=counter).random_raw(len(self._ranges))
-        drawn: list[int] = (((raw >> np.uint64(32)) * self._ranges) >> np.uint64(32)).tolist()
-        return drawn
-
-
-@cache
-def _sprites(side: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The 1,797 digits, upsampled once by Pillow's integer bicubic filter, and what they are."""
-    source = load_digits()
-    small = (source.images * (255 / 16)).round().astype(np.uint8)
-    size = (side, side)
-    sprites = np.stack([np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BICUBIC)) for one in small])
-    return sprites, source.target.astype(np.int64)
+            clutter.append((self.first + source, *drawn[at + 1 : at + 5]))
+        return [(self.first + source, x, y) for source, x, y in digits], clutter

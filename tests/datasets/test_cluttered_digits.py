@@ -9,7 +9,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from zoombench.datasets.cluttered_digits import SPLITS, Config, build, pair_class, task
+from zoombench.datasets.cluttered_digits import Config, build, pair_class, task
+from zoombench.datasets.reading.drawing import SPLITS, labels, sprite
+from zoombench.harness import lookup
 
 SMALL = Config(canvas=64, train_examples=600, validation_examples=200, test_examples=400)
 PAIRS = replace(SMALL, digits=2)
@@ -31,9 +33,9 @@ def test_fragments_come_from_other_digits_than_the_one_shown() -> None:
         dataset = build(config, None, "validation", 16)
         for index in range(len(dataset)):
             sources = dataset.sources(index)
-            shown = sources[: config.digits]
-            assert len(set(shown)) == config.digits
-            assert not set(shown) & set(sources[config.digits :])
+            shown = sources[: dataset.digits]
+            assert len(set(shown)) == dataset.digits
+            assert not set(shown) & set(sources[dataset.digits :])
 
 
 @pytest.mark.parametrize("config", [SMALL, PAIRS, Config(canvas=40, digit=20, digits=2)])
@@ -51,12 +53,48 @@ def test_without_clutter_all_that_is_drawn_lies_in_the_boxes(config: Config) -> 
 
 
 def test_the_target_is_the_class_of_the_source() -> None:
-    labels = load_digits().target.tolist()
-    one, two = build(SMALL, None, "test", 16), build(PAIRS, None, "test", 16)
+    digits = load_digits().target.tolist()
+    one = build(SMALL, None, "test", 16)
+    combine, ordered, added = (
+        build(replace(SMALL, digits=word), None, "test", 16) for word in ("combine", "ordered", "sum")
+    )
     for index in range(100):
-        assert one[index][1] == labels[one.sources(index)[0]]
-        first, second = two.sources(index)[:2]
-        assert two[index][1] == pair_class(labels[first], labels[second])
+        assert one[index][1] == digits[one.sources(index)[0]]
+        first, second = (digits[source] for source in combine.sources(index)[:2])
+        assert combine[index][1] == pair_class(first, second)
+        assert ordered[index][1] == 10 * first + second
+        assert added[index][1] == first + second
+
+
+@pytest.mark.parametrize("digits", ["combine", "ordered", "sum"])
+def test_whatever_is_asked_of_two_digits_the_pictures_are_the_same(digits: Any) -> None:
+    two, other = build(PAIRS, None, "test", 16), build(replace(SMALL, digits=digits), None, "test", 16)
+    for index in range(20):
+        assert torch.equal(two[index][0]["image"], other[index][0]["image"])
+        assert torch.equal(two[index][0]["boxes"], other[index][0]["boxes"])
+
+
+def test_the_left_one_of_an_ordered_pair_has_the_tens() -> None:
+    dataset = build(replace(SMALL, digits="ordered", distractors=0), None, "test", 16)
+    for index in range(20):
+        tensors, target = dataset[index]
+        x0, y0, x1, y1 = tensors["boxes"][0].int().tolist()
+        cut = tensors["image"][0, y0:y1, x0:x1].numpy()
+        tens = {labels()[source] for source in range(1400, 1797) if (sprite(source, 16) == cut).all()}
+        assert tens == {target // 10}
+
+
+def test_combine_is_the_same_trial_as_two() -> None:
+    resolve = lookup.declaration("dataset", "cluttered_digits").resolve
+    assert resolve({"digits": "combine"}) == resolve({"digits": 2})
+    assert resolve({"digits": "combine"})["digits"] == 2
+
+
+def test_a_canvas_may_be_as_large_as_the_papers() -> None:
+    tensors, _ = build(Config(canvas=3000, digit=200, distractors=8), None, "train", 16)[0]
+    assert tensors["image"].shape == (3, 3000, 3000)
+    x0, y0, x1, y1 = tensors["boxes"][0].int().tolist()
+    assert tensors["image"][0, y0:y1, x0:x1].max() > 200
 
 
 def test_boxes_of_a_pair_go_from_left_to_right_and_share_no_column() -> None:
@@ -70,13 +108,14 @@ def test_pairs_have_fifty_five_classes_whichever_digit_comes_first() -> None:
     classes = [pair_class(first, second) for first in range(10) for second in range(first, 10)]
     assert classes == list(range(55))
     assert all(pair_class(a, b) == pair_class(b, a) for a in range(10) for b in range(10))
-    assert (task(SMALL).classes, task(PAIRS).classes) == (10, 55)
+    questions: tuple[Any, ...] = (1, 2, "combine", "ordered", "sum")
+    assert [task(replace(SMALL, digits=one)).classes for one in questions] == [10, 55, 55, 100, 19]
 
 
 def test_every_class_and_every_place_is_drawn() -> None:
     dataset = build(replace(SMALL, train_examples=4000), None, "train", 16)
     plans = [dataset._plan(index)[0][0] for index in range(len(dataset))]
-    classes = Counter(int(dataset.labels[source]) for source, _, _ in plans)
+    classes = Counter(labels()[source] for source, _, _ in plans)
     assert set(classes) == set(range(10))
     assert max(classes.values()) < 1.5 * min(classes.values())
     for axis in (1, 2):
