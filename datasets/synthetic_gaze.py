@@ -9,7 +9,7 @@ edge of a screen of 20 x 15 cm, x grows to the right of who faces the screen, wh
 Place and size of the head, light and shades are drawn without regard to the target and say nothing of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,12 +19,17 @@ import torch
 from jaxtyping import Float32, UInt8
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ..harness.tasks import Gaze
+from .reading.drawing import Drawn, channels
 
 INPUTS = ("image", "boxes", "face", "eye_left", "eye_right", "face_grid")
-SPLITS = ("train", "validation", "test")
+TERMS = {
+    "access": "embedded",
+    "homepage": "",
+    "terms": "None of its own: every face is drawn by the code.",
+    "citation": "zoombench, after the form of GazeCapture (Krafka et al. 2016, Eye Tracking for Everyone)",
+}
 SCREEN = (-10.0, -15.0, 10.0, 0.0)  # x0, y0, x1, y1 in cm
 CELLS = 25  # a side of the face grid, as in GazeCapture
 FINE = 64  # lengths are whole 1/64 px
@@ -103,30 +108,16 @@ class Face(NamedTuple):
     light_down: int
 
 
-class SyntheticGaze(Dataset[Example]):
+class SyntheticGaze(Drawn):
     """Examples ({"image", "boxes", "face", "eye_left", "eye_right", "face_grid"}, point in cm (x, y)).
 
     The image and the crops are uint8 (3, side, side); each one's channels share one memory, so copy it before writing
     to it. Boxes are the eyes, x0, y0, x1, y1 in pixel edges, from left to right: the subject's right eye first, as
     eye_left is the subject's left. The face grid is 1 where the face is in the frame, else 0.
-    An example depends on (config, split, epoch, index) alone: any worker, process or platform draws the same one. Only
-    the training split changes with the epoch.
     """
 
     def __init__(self, config: Config, split: str) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"synthetic_gaze has no split {split!r}; it has {', '.join(SPLITS)}.")
-        self.config = config
-        self.split = split
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        examples: int = getattr(self.config, f"{self.split}_examples")
-        return examples
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw new training examples from now on; the other splits stay as they are."""
-        self.epoch = epoch
+        super().__init__("synthetic_gaze", config, split)
 
     def __getitem__(self, index: int) -> Example:
         face, noise = self._plan(index)
@@ -141,7 +132,7 @@ class SyntheticGaze(Dataset[Example]):
         boxes: Float32[Tensor, "2 4"] = torch.tensor([right_eye, left_eye])
         picture = Image.fromarray(frame)
         tensors = {
-            "image": _channels(frame),
+            "image": channels(frame),
             "boxes": boxes,
             "face": _crop(picture, around, self.config.face_crop),
             "eye_left": _crop(picture, left_eye, self.config.eye_crop),
@@ -152,18 +143,9 @@ class SyntheticGaze(Dataset[Example]):
         return tensors, torch.tensor([x, y])
 
     def _plan(self, index: int) -> tuple[Face, Shades]:
-        """What is drawn, and the noise over it: the top 32 bits of Philox's raw output, scaled, and a byte a pixel.
-
-        Raw bits, because numpy keeps the streams of its bit generators for ever and may change those of Generator's
-        methods. Key and counter keep seeds, splits, epochs and examples apart: no two ever share a stream.
-        """
-        if not 0 <= index < len(self):
-            raise IndexError(f"example {index} of {len(self)} in the {self.split} split")
-        epoch = self.epoch if self.split == "train" else 0
-        key = np.array([self.config.seed, SPLITS.index(self.split)], dtype=np.uint64)
-        counter = np.array([0, index, epoch, 0], dtype=np.uint64)
+        """What is drawn, and the noise over it: the top 32 bits of Philox's words, scaled, and a byte a pixel."""
         side, count = self.config.canvas, len(Face._fields)
-        raw = np.random.Philox(key=key, counter=counter).random_raw(count + -(-side * side // 8))
+        raw = self.words(index, count + -(-side * side // 8))
         words: Iterator[int] = iter((raw[:count] >> np.uint64(32)).tolist())
 
         def between(low: int, high: int) -> int:
@@ -188,7 +170,9 @@ class SyntheticGaze(Dataset[Example]):
             light_right=between(-40, 40),
             light_down=between(-40, 40),
         )
-        levels = raw[count:].astype("<u8").view(np.uint8)[: side * side].reshape(side, side).astype(np.int32)
+        levels = (
+            raw[count:].astype("<u8", copy=False).view(np.uint8)[: side * side].reshape(side, side).astype(np.int32)
+        )
         levels *= 2 * self.config.noise + 1
         levels >>= 8
         levels -= self.config.noise
@@ -198,43 +182,62 @@ class SyntheticGaze(Dataset[Example]):
 def _paint(face: Face, noise: Shades) -> npt.NDArray[np.uint8]:
     """The frame, in whole numbers throughout, so that no platform rounds it otherwise."""
     side, eye, x, y = len(noise), face.eye, face.x, face.y
+    right, down = face.right * eye // (4 * WHOLE), face.down * eye * 3 // (16 * WHOLE)
     frame = np.full((side, side), face.background, dtype=np.int32)
-    _lay(frame, face.skin, x=x, y=y, across=9 * eye // 4, down=3 * eye)
-    _lay(frame, face.mouth, x=x, y=y + 7 * eye // 4, across=7 * eye // 8, down=eye // 4)
+    ellipses = [
+        Ellipse(face.skin, x, y, 9 * eye // 4, 3 * eye),
+        Ellipse(face.mouth, x, y + 7 * eye // 4, 7 * eye // 8, eye // 4),
+    ]
     for middle in (x - eye, x + eye):
-        _lay(frame, face.brow, x=middle, y=y - face.brow_rise, across=9 * eye // 16, down=eye // 8)
-        _lay(frame, face.white, x=middle, y=y, across=eye // 2, down=13 * eye // 32)
-        right, down = face.right * eye // (4 * WHOLE), face.down * eye * 3 // (16 * WHOLE)
-        _lay(frame, face.pupil, x=middle + right, y=y + down, across=3 * eye // 16, down=3 * eye // 16)
+        ellipses += [
+            Ellipse(face.brow, middle, y - face.brow_rise, 9 * eye // 16, eye // 8),
+            Ellipse(face.white, middle, y, eye // 2, 13 * eye // 32),
+            Ellipse(face.pupil, middle + right, y + down, 3 * eye // 16, 3 * eye // 16),
+        ]
+    _lay(frame, ellipses)
     at = np.arange(-side, side, 2, dtype=np.int32)
-    frame *= (face.light_right * at // side + 256) + (face.light_down * at // side)[:, None]
+    frame *= (face.light_down * at // side)[:, None] + (face.light_right * at // side + 256)
     frame >>= 8
     frame += noise
-    return frame.clip(0, 255, out=frame).astype(np.uint8)
+    return np.clip(frame, 0, 255, out=frame).astype(np.uint8)
 
 
-def _lay(frame: Shades, shade: int, *, x: int, y: int, across: int, down: int) -> None:
-    """Lay an ellipse of one shade over the frame: its middle, and half its width and height, in 1/64 px.
+class Ellipse(NamedTuple):
+    """Its shade, its middle, and half its width and height in 1/64 px."""
+
+    shade: int
+    x: int
+    y: int
+    across: int
+    down: int
+
+
+def _lay(frame: Shades, ellipses: Sequence[Ellipse]) -> None:
+    """Lay ellipses over the frame, one after the other.
 
     A pixel takes as much of the shade as its middle is inside, counted from half a pixel outside to half a pixel
     inside. For a level of the ellipse's equation, (1 - level) times half the smaller axis is close to that distance.
     """
     side = len(frame)
-    left, right = max(0, (x - across) // FINE - 1), min(side, (x + across) // FINE + 2)
-    top, bottom = max(0, (y - down) // FINE - 1), min(side, (y + down) // FINE + 2)
-    dx = np.arange(left, right, dtype=np.int64) * FINE + (FINE // 2 - x)
-    dy = np.arange(top, bottom, dtype=np.int64) * FINE + (FINE // 2 - y)
-    level_x = ((dx * dx << 13) // (across * across)).astype(np.int32)  # 1 is 2**13
-    level_y = ((dy * dy << 13) // (down * down)).astype(np.int32)
-    cover = ((1 << 13) - level_y)[:, None] - level_x
-    cover *= min(across, down)
-    cover >>= 12  # from 1/2**13 of 1/64 px, halved, to 1/256 px
-    cover += 128
-    cover.clip(0, 256, out=cover)
-    place = frame[top:bottom, left:right]
-    cover *= shade - place
-    cover >>= 8
-    place += cover
+    # What the equation has of columns alone and of rows alone, for all ellipses at once, as most are a few pixels wide:
+    # 1 is 2**13, and times the smaller axis it is 2**12 times a distance in 1/256 px.
+    shape = np.array(ellipses, dtype=np.int64).T[..., None]
+    smaller = np.minimum(shape[3], shape[4])
+    middles = np.arange(side, dtype=np.int64) * FINE + FINE // 2
+    dx, dy = middles - shape[1], middles - shape[2]
+    in_x = ((dx * dx << 13) // (shape[3] * shape[3]) * smaller).astype(np.int32)
+    in_y = (((1 << 13) - (dy * dy << 13) // (shape[4] * shape[4])) * smaller + (128 << 12)).astype(np.int32)
+    for (shade, x, y, across, down), row, column in zip(ellipses, in_x, in_y, strict=True):
+        rows = slice(max(0, (y - down) // FINE - 1), min(side, (y + down) // FINE + 2))
+        columns = slice(max(0, (x - across) // FINE - 1), min(side, (x + across) // FINE + 2))
+        cover = column[rows, None] - row[columns]
+        cover >>= 12
+        np.maximum(cover, 0, out=cover)
+        np.minimum(cover, 256, out=cover)
+        place = frame[rows, columns]
+        cover *= shade - place
+        cover >>= 8
+        place += cover
 
 
 def _square(x: int, y: int, half: int) -> Box:
@@ -244,8 +247,4 @@ def _square(x: int, y: int, half: int) -> Box:
 
 def _crop(frame: Image.Image, box: Box, side: int) -> UInt8[Tensor, "3 side side"]:
     """What a box shows, at a size of its own, by Pillow's integer bilinear filter."""
-    return _channels(np.array(frame.resize((side, side), Image.Resampling.BILINEAR, box=box)))
-
-
-def _channels(grey: npt.NDArray[np.uint8]) -> UInt8[Tensor, "3 rows columns"]:
-    return torch.from_numpy(grey).expand(3, -1, -1)
+    return channels(np.array(frame.resize((side, side), Image.Resampling.BILINEAR, box=box)))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoombench.baselines.layers.resample import box_grid, resample
-from zoombench.datasets.synthetic_gaze import CELLS, FINE, SCREEN, Config, SyntheticGaze, _lay, build, task
+from zoombench.datasets.synthetic_gaze import CELLS, FINE, SCREEN, Config, Ellipse, SyntheticGaze, _lay, build, task
 
 CLEAR = Config(noise=0)
 
@@ -106,15 +106,15 @@ def test_an_ellipse_has_its_area_and_a_mirrored_place_mirrors_it() -> None:
     for across, down, x, y in ((10.0, 6.0, 20.3, 19.8), (1.5, 4.25, 12.0, 30.5), (0.7, 0.7, 8.4, 8.1)):
         left, right = (np.zeros((40, 40), dtype=np.int32) for _ in range(2))
         ax, dn, px, py = (round(FINE * length) for length in (across, down, x, y))
-        _lay(left, 200, x=px, y=py, across=ax, down=dn)
+        _lay(left, [Ellipse(200, px, py, ax, dn)])
         assert left.sum() / 200 == pytest.approx(math.pi * across * down, rel=0.08)
-        _lay(right, 200, x=40 * FINE - px, y=py, across=ax, down=dn)
+        _lay(right, [Ellipse(200, 40 * FINE - px, py, ax, dn)])
         assert np.array_equal(left, right[:, ::-1])
 
 
 def test_an_ellipse_that_reaches_over_the_edge_is_cut() -> None:
     frame = np.zeros((20, 20), dtype=np.int32)
-    _lay(frame, 100, x=0, y=20 * FINE, across=10 * FINE, down=10 * FINE)
+    _lay(frame, [Ellipse(100, 0, 20 * FINE, 10 * FINE, 10 * FINE)])
     assert frame.sum() / 100 == pytest.approx(math.pi * 100 / 4, rel=0.02)
 
 
