@@ -5,7 +5,7 @@ carved from the training images, so many a class. The official page warns that t
 were trained there may have seen test images.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -13,19 +13,31 @@ from typing import TypeVar
 
 from ..harness.errors import DataError
 from ..harness.tasks import Classification
+from .reading.folders import absent, digest_of_files, found
 from .reading.images import Box
-from .reading.labelled import Labelled, LabelledImages, View
+from .reading.labelled import LabelledImages, View
+from .reading.records import Record
 from .reading.splits import check_split, held_out
 from .reading.views import place
 
 INPUTS = ("image", "boxes")
 CLASSES = 200
 FOLDER = "CUB_200_2011"
-FILES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "bounding_boxes.txt", "images")
+TABLES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "bounding_boxes.txt")
 SOURCE = (
     "https://www.vision.caltech.edu/datasets/cub_200_2011: open download, CUB_200_2011.tgz, 1.1 GB, "
     "md5 97eceeb196236b17998738112f37df78; Flickr images, for non-commercial research and education"
 )
+TERMS = {
+    "access": "open",
+    "homepage": "https://www.vision.caltech.edu/datasets/cub_200_2011",
+    "terms": "Images from Flickr, in which Caltech holds no rights: for non-commercial research and education.",
+    "citation": "Wah et al. 2011, The Caltech-UCSD Birds-200-2011 Dataset, Caltech CNS-TR-2011-001",
+}
+EXPECTED = {"train": 5994, "test": 5794, "classes": 200}
+TREE = """CUB_200_2011/
+  images.txt  image_class_labels.txt  train_test_split.txt  bounding_boxes.txt
+  images/001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg ..."""
 SHOWN = 0.875  # of the shorter side: 448 of 512
 
 Value = TypeVar("Value")
@@ -65,12 +77,27 @@ def remark(config: Config) -> str:
 
 def missing(config: Config, root: str | None) -> str | None:
     """What of the set is not in root/CUB_200_2011, and where it is to be had; None if nothing is missing."""
-    if root is None:
-        return f"no data_root is set, the folder that holds {FOLDER}/. It comes from {SOURCE}."
-    absent = [name for name in FILES if not (Path(root) / FOLDER / name).exists()]
-    if not absent:
-        return None
-    return f"{Path(root) / FOLDER} has no {', '.join(absent)}. It comes from {SOURCE}."
+    return absent(root, FOLDER, (*TABLES, "images"), SOURCE)
+
+
+def fingerprint(config: Config, root: str | None) -> str:
+    """A hash of the four text files."""
+    return digest_of_files(found("cub_200", root, FOLDER, (*TABLES, "images"), SOURCE), TABLES)
+
+
+def index(config: Config, root: str | None) -> Iterator[Record]:
+    """Every picture in the order of the ids; raises DataError where the set is not there or contradicts itself."""
+    folder = found("cub_200", root, FOLDER, (*TABLES, "images"), SOURCE)
+    names = _table(folder / "images.txt", str)
+    classes = _table(folder / "image_class_labels.txt", _class, like=names)
+    boxes = _table(folder / "bounding_boxes.txt", _box, like=names)
+    is_training = _table(folder / "train_test_split.txt", _flag, like=names)
+    labels = {image: classes[image] for image, yes in is_training.items() if yes}
+    validation = held_out(labels, per_class=config.validation_per_class, seed=config.seed)
+    for image in sorted(names):
+        split = "test" if image not in labels else "validation" if image in validation else "train"
+        path = f"{FOLDER}/images/{names[image]}"
+        yield Record(split, path, classes[image], boxes=(boxes[image],), key=str(image))
 
 
 def build(config: Config, root: str | None, split: str, image_size: int) -> LabelledImages:
@@ -79,22 +106,10 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
     Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
     """
     check_split(split, dataset="cub_200")
-    absent = missing(config, root)
-    if absent or root is None:
-        raise DataError(f"cub_200: {absent}")
-    folder = Path(root) / FOLDER
-    pictures, trained_on = _read(folder)
-    labels = {image: picture.label for image, picture in pictures.items() if image in trained_on}
-    validation = held_out(labels, per_class=config.validation_per_class, seed=config.seed)
-    chosen = {"train": trained_on - validation, "validation": validation, "test": pictures.keys() - trained_on}
+    pictures = [record for record in index(config, root) if record.split == split]
     view = View(config.train_size, _drawn, seed=config.seed) if split == "train" else View(config.test_size, _central)
-    return LabelledImages(
-        [pictures[image] for image in sorted(chosen[split])],
-        folder / "images",
-        view,
-        split=split,
-        orient=False,  # the boxes are of the pictures as they are stored
-    )
+    # The boxes are of the pictures as they are stored.
+    return LabelledImages(pictures, Path(root or ""), view, split=split, orient=False)
 
 
 def _drawn(width: int, height: int, drawn: list[float]) -> Box:
@@ -105,16 +120,6 @@ def _drawn(width: int, height: int, drawn: list[float]) -> Box:
 def _central(width: int, height: int, drawn: list[float]) -> Box:
     side = SHOWN * min(width, height)
     return place(width, height, wide=side, tall=side)
-
-
-def _read(folder: Path) -> tuple[dict[int, Labelled], set[int]]:
-    """Every picture by its id, and the ids of the training split."""
-    names = _table(folder / "images.txt", str)
-    classes = _table(folder / "image_class_labels.txt", _class, like=names)
-    boxes = _table(folder / "bounding_boxes.txt", _box, like=names)
-    is_training = _table(folder / "train_test_split.txt", _flag, like=names)
-    pictures = {image: Labelled(name, classes[image], boxes[image]) for image, name in names.items()}
-    return pictures, {image for image, yes in is_training.items() if yes}
 
 
 def _table(path: Path, parse: Callable[[str], Value], like: Collection[int] | None = None) -> dict[int, Value]:

@@ -8,7 +8,7 @@ personal data.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,7 +21,9 @@ from torch.utils.data import Dataset
 
 from ..harness.errors import DataError
 from ..harness.tasks import Gaze
+from .reading.folders import absent, digest_of_files, found
 from .reading.images import cut, load_rgb
+from .reading.records import Record
 from .reading.splits import check_split
 from .reading.views import place
 
@@ -31,6 +33,21 @@ SOURCE = (
     "https://gazecapture.csail.mit.edu: on registration by e-mail, one archive a recording, unpacked to "
     "GazeCapture/00002/ and so on; for research only, no copies and no commercial use, models trained on it included"
 )
+FILES = ("*/info.json",)
+RECORDING = "[0-9][0-9][0-9][0-9][0-9]"
+TERMS = {
+    "access": "gated",
+    "homepage": "https://gazecapture.csail.mit.edu",
+    "terms": "On registration, for research only: no copies, no commercial use, that of trained models and features "
+    "included; to be cited. The frames show faces, which are personal data.",
+    "citation": "Krafka et al. 2016, Eye Tracking for Everyone, CVPR",
+}
+SHAREABLE = False
+EXPECTED = {"train": 1251983, "validation": 59480, "test": 179496}
+"""Frames of 1,271, 50 and 150 subjects in the paper; the sum is that of the usable frames."""
+TREE = """GazeCapture/00002/
+  info.json  frames.json  dotInfo.json  faceGrid.json  appleFace.json  appleLeftEye.json  appleRightEye.json
+  frames/00000.jpg ..."""
 SCREEN = (-27.3, -27.3, 27.3, 27.3)
 """Centimetres: the smallest square around the camera, to the millimetre, that holds the screens of all 15 devices in
 the authors' apple_device_data.csv, however held. The iPad Pro decides: it ends 10.69 + 262.15 mm from its camera."""
@@ -62,11 +79,26 @@ def task(config: Config) -> Gaze:
 
 def missing(config: Config, root: str | None) -> str | None:
     """Whether root/GazeCapture holds recordings, and where they are to be had; None if there are some."""
-    if root is None:
-        return f"no data_root is set, the folder that holds {FOLDER}/. It comes from {SOURCE}."
-    if any((Path(root) / FOLDER).glob("[0-9][0-9][0-9][0-9][0-9]/info.json")):
-        return None
-    return f"{Path(root) / FOLDER} has no recordings such as 00002/info.json. They come from {SOURCE}."
+    return absent(root, FOLDER, FILES, SOURCE)
+
+
+def fingerprint(config: Config, root: str | None) -> str:
+    """A hash of every recording's info.json: its subject's split, its device, how many frames and detections."""
+    folder = found("gazecapture", root, FOLDER, FILES, SOURCE)
+    return digest_of_files(
+        folder, [one.relative_to(folder).as_posix() for one in folder.glob(f"{RECORDING}/info.json")]
+    )
+
+
+def index(config: Config, root: str | None) -> Iterator[Record]:
+    """Every usable frame, without boxes: those of a face may well leave the frame.
+
+    Raises DataError where the set is not there or contradicts itself.
+    """
+    folder = found("gazecapture", root, FOLDER, FILES, SOURCE)
+    for recording, (split, device) in _recordings(folder).items():
+        for path in _usable(recording, device).path.tolist():
+            yield Record(split, f"{FOLDER}/{path}", key=path.removesuffix(".jpg"))
 
 
 def build(config: Config, root: str | None, split: str, image_size: int) -> "GazeCapture":
@@ -75,13 +107,8 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> "Gaz
     Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
     """
     check_split(split, dataset="gazecapture")
-    absent = missing(config, root)
-    if absent or root is None:
-        raise DataError(f"gazecapture: {absent}")
-    folder = Path(root) / FOLDER
-    recordings = sorted(folder.glob("[0-9][0-9][0-9][0-9][0-9]"))
-    devices = {one: device for one in recordings for whose, device in [_read_info(one)] if whose == NAMES[split]}
-    usable = [_usable(one, device) for one, device in devices.items()]
+    folder = found("gazecapture", root, FOLDER, FILES, SOURCE)
+    usable = [_usable(one, device) for one, (whose, device) in _recordings(folder).items() if whose == split]
     frames = Frames(*(np.concatenate(column) for column in zip(*usable, strict=True))) if usable else None
     if frames is None or len(frames.path) == 0:
         raise DataError(f"{folder} has no usable frame of the {split} split. Is it unpacked whole?")
@@ -149,6 +176,10 @@ def _mask(cells: Int64[np.ndarray, "4"]) -> Float32[Tensor, "25 25"]:
     return mask
 
 
+def _recordings(folder: Path) -> dict[Path, tuple[str, str]]:
+    return {one: _read_info(one) for one in sorted(folder.glob(RECORDING))}
+
+
 def _read_info(recording: Path) -> tuple[str, str]:
     """The split and the class of device of a recording."""
     info = _read(recording / "info.json", ("Dataset", "DeviceName"))
@@ -159,7 +190,7 @@ def _read_info(recording: Path) -> tuple[str, str]:
             f"{recording / 'info.json'}: Dataset is {info['Dataset']!r} and DeviceName {device!r}, expected "
             f"{', '.join(NAMES.values())} and an iPhone or iPad."
         )
-    return str(info["Dataset"]), kinds[0]
+    return {theirs: ours for ours, theirs in NAMES.items()}[info["Dataset"]], kinds[0]
 
 
 def _usable(recording: Path, device: str) -> Frames:

@@ -6,6 +6,7 @@ is the test split here, as in Recasens et al. 2018, and a validation split is ca
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,20 +14,34 @@ from typing import Any, Literal
 
 from ..harness.errors import DataError
 from ..harness.tasks import Classification
+from .reading.folders import absent, digest_of_files, found
 from .reading.images import Box
-from .reading.labelled import Labelled, LabelledImages, View
+from .reading.labelled import LabelledImages, View
+from .reading.records import Record
 from .reading.splits import check_split, held_out
 from .reading.views import place, random_resized
 
 INPUTS = ("image",)
 CLASSES = 5089
 FOLDER = "inaturalist_2017"
-FILES = ("train2017.json", "val2017.json", "train_val_images")
+TABLES = ("train2017.json", "val2017.json")
 SOURCE = (
     "https://github.com/visipedia/inat_comp/tree/master/2017: open download after agreeing to its terms, "
     "train_val_images.tar.gz (186 GB, md5 7c784ea5e424efaec655bd392f87301f) and train_val2017.zip, unpacked side by "
     "side; for non-commercial research and education, the images must not be redistributed"
 )
+TERMS = {
+    "access": "open",
+    "homepage": "https://github.com/visipedia/inat_comp/tree/master/2017",
+    "terms": "For non-commercial research and education; the images must not be redistributed. Each has a licence "
+    "and a holder of rights of its own, which the json files name.",
+    "citation": "Van Horn et al. 2018, The iNaturalist Species Classification and Detection Dataset, CVPR",
+}
+SHAREABLE = False
+EXPECTED = {"train": 579184, "test": 95986, "classes": 5089}
+TREE = """inaturalist_2017/
+  train2017.json  val2017.json
+  train_val_images/Aves/Acridotheres tristis/<hash>.jpg ..."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +76,28 @@ def task(config: Config) -> Classification:
 
 def missing(config: Config, root: str | None) -> str | None:
     """What of the set is not in root/inaturalist_2017, and where it is to be had; None if nothing is missing."""
-    if root is None:
-        return f"no data_root is set, the folder that holds {FOLDER}/. It comes from {SOURCE}."
-    absent = [name for name in FILES if not (Path(root) / FOLDER / name).exists()]
-    if not absent:
-        return None
-    return f"{Path(root) / FOLDER} has no {', '.join(absent)}. It comes from {SOURCE}."
+    return absent(root, FOLDER, (*TABLES, "train_val_images"), SOURCE)
+
+
+def fingerprint(config: Config, root: str | None) -> str:
+    """A hash of the two json files."""
+    return digest_of_files(found("inaturalist_2017", root, FOLDER, TABLES, SOURCE), TABLES)
+
+
+def index(config: Config, root: str | None) -> Iterator[Record]:
+    """Every picture of a public label, the training images first, in the order of the ids.
+
+    Raises DataError where the set is not there or contradicts itself.
+    """
+    folder = found("inaturalist_2017", root, FOLDER, (*TABLES, "train_val_images"), SOURCE)
+    pictures = _read(folder / "train2017.json", split="train")
+    labels = {image: record.label for image, record in pictures.items() if record.label is not None}
+    validation = held_out(labels, per_class=config.validation_per_class, seed=config.seed)
+    for image in sorted(pictures):
+        yield pictures[image]._replace(split="validation") if image in validation else pictures[image]
+    pictures = _read(folder / "val2017.json", split="test")
+    for image in sorted(pictures):
+        yield pictures[image]
 
 
 def build(config: Config, root: str | None, split: str, image_size: int) -> LabelledImages:
@@ -75,17 +106,7 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
     Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
     """
     check_split(split, dataset="inaturalist_2017")
-    absent = missing(config, root)
-    if absent or root is None:
-        raise DataError(f"inaturalist_2017: {absent}")
-    folder = Path(root) / FOLDER
-    pictures = _read(folder / ("val2017.json" if split == "test" else "train2017.json"))
-    if split != "test":
-        labels = {image: picture.label for image, picture in pictures.items()}
-        validation = held_out(labels, per_class=config.validation_per_class, seed=config.seed)
-        pictures = {
-            image: picture for image, picture in pictures.items() if (image in validation) != (split == "train")
-        }
+    pictures = [record for record in index(config, root) if record.split == split]
     if split == "train":
         view = View(config.train_size, random_resized, seed=config.seed)
     elif config.protocol == "paper":
@@ -93,7 +114,7 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
         view = View(size, partial(_own_pixels, side=size))
     else:
         view = View(config.test_size or 700, _stretched)
-    return LabelledImages([pictures[image] for image in sorted(pictures)], folder, view, split=split)
+    return LabelledImages(pictures, Path(root or ""), view, split=split)
 
 
 def _own_pixels(width: int, height: int, drawn: list[float], *, side: int) -> Box:
@@ -106,20 +127,25 @@ def _stretched(width: int, height: int, drawn: list[float]) -> Box:
     return place(width, height, wide=width * 7 / 8, tall=height * 7 / 8)
 
 
-def _read(path: Path) -> dict[int, Labelled]:
+def _read(path: Path, *, split: str) -> dict[int, Record]:
     """Every picture of a json file by its id."""
     try:
         content = json.loads(path.read_bytes())
-        names: dict[int, str] = {image["id"]: image["file_name"] for image in content["images"]}
+        images: dict[int, tuple[str, tuple[int, int]]] = {
+            image["id"]: (image["file_name"], (image["width"], image["height"])) for image in content["images"]
+        }
         labels: dict[int, Any] = {one["image_id"]: one["category_id"] for one in content["annotations"]}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: expected the competition's json of images and annotations: {type(error).__name__}: {error}. "
             "Unpack train_val2017.zip again."
         ) from error
-    for image in names.keys() ^ labels.keys():
-        raise DataError(f"{path}: image {image} has {'no label' if image in names else 'a label and no file'}.")
+    for image in images.keys() ^ labels.keys():
+        raise DataError(f"{path}: image {image} has {'no label' if image in images else 'a label and no file'}.")
     for image, label in labels.items():
         if not (isinstance(label, int) and 0 <= label < CLASSES):
             raise DataError(f"{path}: image {image} has category_id {label!r}, expected 0 to {CLASSES - 1}.")
-    return {image: Labelled(name, labels[image]) for image, name in names.items()}
+    return {
+        image: Record(split, f"{FOLDER}/{name}", labels[image], size, key=str(image))
+        for image, (name, size) in images.items()
+    }

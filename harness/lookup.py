@@ -50,8 +50,10 @@ _HARMLESS_IMPORTS = {
     "zoombench.harness.task_networks",
     "harness.tasks",
     "zoombench.harness.tasks",
+    "reading.folders",
+    "zoombench.datasets.reading.folders",
 }
-_DECLARED_NAMES = {"Config", "missing", "remark", "skip", "task"}
+_DECLARED_NAMES = {"Config", "fingerprint", "missing", "remark", "skip", "task"}
 
 
 @dataclass(frozen=True)

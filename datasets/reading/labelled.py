@@ -3,27 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Float32
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...harness.errors import DataError
 from .images import Box, cut, load_rgb
+from .records import Record
 from .views import draws, is_mirrored
 
 Example = tuple[dict[str, Tensor], int]
-
-
-class Labelled(NamedTuple):
-    """One picture of a dataset."""
-
-    path: str
-    """Below the dataset's folder."""
-    label: int
-    box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -40,14 +30,14 @@ class View:
 
 
 class LabelledImages(Dataset[Example]):
-    """Examples ({"image": uint8 (3, side, side)}, label), and "boxes": float32 (1, 4) where the pictures have one.
+    """Examples ({"image": uint8 (3, side, side)}, label), and "boxes": float32 (boxes, 4) where the pictures have some.
 
     Boxes are x0, y0, x1, y1 in pixel edges of the view, clipped to it: one that lies outside has no area.
     An example depends on (view, epoch, index) alone; only a view with a seed changes with the epoch.
     """
 
     def __init__(
-        self, pictures: Sequence[Labelled], folder: Path, view: View, *, split: str, orient: bool = True
+        self, pictures: Sequence[Record], folder: Path, view: View, *, split: str, orient: bool = True
     ) -> None:
         if not pictures:
             raise DataError(f"{folder} has no picture for the {split} split. Is it unpacked whole?")
@@ -74,16 +64,16 @@ class LabelledImages(Dataset[Example]):
         seen = view.box(image.shape[1], image.shape[0], drawn)
         mirrored = bool(drawn) and is_mirrored(drawn)
         tensors = {"image": cut(image, seen, view.side, mirrored=mirrored)}
-        if picture.box is not None:
-            tensors["boxes"] = _inside(picture.box, seen, view.side, mirrored=mirrored)
+        if picture.boxes:
+            boxes = [_inside(box, seen, view.side, mirrored=mirrored) for box in picture.boxes]
+            tensors["boxes"] = torch.tensor(boxes, dtype=torch.float32).clamp(0, view.side)
+        assert picture.label is not None
         return tensors, picture.label
 
 
-def _inside(box: Box, seen: Box, side: int, *, mirrored: bool) -> Float32[Tensor, "1 4"]:
+def _inside(box: Box, seen: Box, side: int, *, mirrored: bool) -> Box:
     """A box of the picture in pixels of the view."""
     across, down = side / (seen[2] - seen[0]), side / (seen[3] - seen[1])
     x0, x1 = ((x - seen[0]) * across for x in (box[0], box[2]))
     y0, y1 = ((y - seen[1]) * down for y in (box[1], box[3]))
-    if mirrored:
-        x0, x1 = side - x1, side - x0
-    return torch.tensor([[x0, y0, x1, y1]], dtype=torch.float32).clamp(0, side)
+    return (side - x1, y0, side - x0, y1) if mirrored else (x0, y0, x1, y1)

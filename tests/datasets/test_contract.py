@@ -1,10 +1,14 @@
 """What every file in datasets/ promises, with its default settings."""
 
+import ast
 import hashlib
 import itertools
 import pickle
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
 from zoombench.harness import lookup
+from zoombench.harness.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 
@@ -29,8 +34,17 @@ class Case:
         return self.module.build(self.module.Config(), self.root, split, 16)
 
 
+DECLARED = {name: lookup.declaration("dataset", name) for name in lookup.names("dataset")}
+ON_DISK = [name for name, declared in DECLARED.items() if declared.missing(declared.config(), None)]
+
+
 @pytest.fixture(params=lookup.names("dataset"))
 def case(request: pytest.FixtureRequest, data_root: str) -> Case:
+    return Case(lookup.load("dataset", request.param), request.param, data_root)
+
+
+@pytest.fixture(params=ON_DISK)
+def disk(request: pytest.FixtureRequest, data_root: str) -> Case:
     return Case(lookup.load("dataset", request.param), request.param, data_root)
 
 
@@ -124,3 +138,47 @@ def test_two_loader_workers_give_the_same_batches_as_none(case: Case) -> None:
     for (tensors, target), (others, other) in zip(alone, spread, strict=True):
         assert torch.equal(target, other)
         assert all(torch.equal(tensors[name], others[name]) for name in tensors)
+
+
+def test_the_index_names_each_picture_of_each_split_once(disk: Case) -> None:
+    """Below the root, with labels of the task; no picture is in two splits."""
+    records = list(disk.module.index(disk.module.Config(), disk.root))
+    assert {split: len(disk.build(split)) for split in SPLITS} == Counter(record.split for record in records)
+    assert len({record.path for record in records}) == len({record.key for record in records}) == len(records)
+    task = disk.module.task(disk.module.Config())
+    for record in records:
+        assert (Path(disk.root) / record.path).is_file()
+        assert record.label is None or 0 <= record.label < task.classes
+
+
+def test_the_index_is_the_same_every_time(disk: Case) -> None:
+    assert [*disk.module.index(disk.module.Config(), disk.root)] == [
+        *disk.module.index(disk.module.Config(), disk.root)
+    ]
+
+
+def test_a_set_that_is_not_there_is_one_clear_error_everywhere(disk: Case, tmp_path: Path) -> None:
+    declared = lookup.declaration("dataset", disk.name)
+    assert declared.missing(disk.module.Config(), disk.root) is None
+    for root, reason in ((None, "no data_root is set"), (str(tmp_path), f"{disk.module.FOLDER} has no ")):
+        for refuse in (
+            lambda root=root: disk.module.build(disk.module.Config(), root, "train", 16),
+            lambda root=root: list(disk.module.index(disk.module.Config(), root)),
+            lambda root=root: disk.module.fingerprint(disk.module.Config(), root),
+        ):
+            with pytest.raises(DataError, match=f"^{disk.name}: .*{reason}.*It comes from https?://"):
+                refuse()
+        assert reason in str(declared.missing(disk.module.Config(), root))
+
+
+def test_terms_tree_and_official_counts_are_read_without_torch(disk: Case) -> None:
+    declared = lookup._execute(
+        ast.parse(Path(disk.module.__file__).read_text()), kind="dataset", name=disk.name, path=Path(disk.name)
+    )
+    assert set(declared.TERMS) == {"access", "homepage", "terms", "citation"}
+    assert declared.TERMS["access"] in ("open", "gated", "unavailable")
+    assert declared.TREE.startswith(f"{disk.module.FOLDER}/")
+    assert set(declared.EXPECTED) <= {*SPLITS, "classes"}
+    config = disk.module.Config()
+    assert declared.fingerprint(config, disk.root) == disk.module.fingerprint(config, disk.root)
+    assert re.fullmatch("[0-9a-f]{16}", declared.fingerprint(config, disk.root))

@@ -149,7 +149,7 @@ def test_a_set_that_contradicts_itself_is_refused(mistake: str, tmp_path: Path) 
 def test_a_picture_that_is_not_there_or_is_broken_is_named_with_its_index(tmp_path: Path) -> None:
     folder = copy(tmp_path)
     dataset = build(SMALL, str(tmp_path), "test", 16)
-    (folder / "images" / dataset.pictures[2].path).write_bytes(b"")
+    (tmp_path / dataset.pictures[2].path).write_bytes(b"")
     shutil.rmtree(folder / "images" / "200.Yellowthroat")
     for index, reason in ((2, "UnidentifiedImageError"), (len(dataset) - 1, "FileNotFoundError")):
         with pytest.raises(DataError, match=rf"{dataset.pictures[index].path}, example {index}: .*{reason}"):

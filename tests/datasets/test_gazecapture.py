@@ -151,7 +151,7 @@ def test_the_screens_of_all_devices_fit() -> None:
 def test_a_set_that_is_not_there_says_where_it_is_to_be_had(tmp_path: Path) -> None:
     for root, message in (
         (None, "no data_root is set"),
-        (str(tmp_path), "GazeCapture has no recordings such as 00002"),
+        (str(tmp_path), r"GazeCapture has no \*/info.json. It comes from"),
     ):
         with pytest.raises(DataError, match=rf"^gazecapture: .*{message}.*https://gazecapture.csail.mit.edu"):
             build(SMALL, root, "train", 16)
@@ -161,7 +161,7 @@ def test_stray_files_are_no_recordings(data_root: str, tmp_path: Path) -> None:
     assert missing(SMALL, data_root) is None
     (tmp_path / "GazeCapture" / "mean_images").mkdir(parents=True)
     (tmp_path / "GazeCapture" / "00002").mkdir()
-    assert "has no recordings" in str(missing(SMALL, str(tmp_path)))
+    assert "has no */info.json" in str(missing(SMALL, str(tmp_path)))
 
 
 def change(file: str, edit: Callable[[Any], object]) -> Callable[[Path], None]:

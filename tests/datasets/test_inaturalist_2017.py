@@ -17,7 +17,9 @@ from zoombench.harness.errors import DataError
 from zoombench.tests.datasets.official import INAT_TRAIN, INAT_VAL, SPECIES, inat_colour, write_inaturalist
 
 SMALL = Config(train_size=32, test_size=32)
-OWN_FOLDER = {category: f"train_val_images/{above}/{name}/" for category, (above, name) in SPECIES.items()}
+OWN_FOLDER = {
+    category: f"inaturalist_2017/train_val_images/{above}/{name}/" for category, (above, name) in SPECIES.items()
+}
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -39,7 +41,7 @@ def test_the_official_validation_images_are_the_test_split(data_root: str) -> No
     count = len(SPECIES)
     assert sizes == {"train": count * (INAT_TRAIN - 1), "validation": count, "test": count * INAT_VAL}
     content = json.loads((Path(data_root) / "inaturalist_2017" / "val2017.json").read_text())
-    official = {image["file_name"] for image in content["images"]}
+    official = {f"inaturalist_2017/{image['file_name']}" for image in content["images"]}
     assert {picture.path for picture in build(SMALL, data_root, "test", 16).pictures} == official
     assert not official & {picture.path for picture in build(SMALL, data_root, "validation", 16).pictures}
 
