@@ -5,7 +5,7 @@ carved from the training images, so many a class. The official page warns that t
 were trained there may have seen test images.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -17,8 +17,9 @@ from .reading.folders import absent, digest_of_files, found
 from .reading.images import Box
 from .reading.labelled import LabelledImages, View
 from .reading.records import Record
-from .reading.splits import check_split, held_out
-from .reading.views import place
+from .reading.settings import check_settings
+from .reading.splits import carved, check_split
+from .reading.views import central_square, drawn_square
 
 INPUTS = ("image", "boxes")
 CLASSES = 200
@@ -38,7 +39,6 @@ EXPECTED = {"train": 5994, "test": 5794, "classes": 200}
 TREE = """CUB_200_2011/
   images.txt  image_class_labels.txt  train_test_split.txt  bounding_boxes.txt
   images/001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg ..."""
-SHOWN = 0.875  # of the shorter side: 448 of 512
 
 Value = TypeVar("Value")
 
@@ -58,11 +58,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes and counts that give no split."""
-        for name in ("train_size", "test_size", "validation_per_class"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed is {self.seed}: it must be between 0 and 2**63 - 1")
+        check_settings(self, "train_size", "test_size", "validation_per_class")
 
 
 def task(config: Config) -> Classification:
@@ -85,19 +81,18 @@ def fingerprint(config: Config, root: str | None) -> str:
     return digest_of_files(found("cub_200", root, FOLDER, (*TABLES, "images"), SOURCE), TABLES)
 
 
-def index(config: Config, root: str | None) -> Iterator[Record]:
+def index(config: Config, root: str | None) -> list[Record]:
     """Every picture in the order of the ids; raises DataError where the set is not there or contradicts itself."""
     folder = found("cub_200", root, FOLDER, (*TABLES, "images"), SOURCE)
     names = _table(folder / "images.txt", str)
     classes = _table(folder / "image_class_labels.txt", _class, like=names)
     boxes = _table(folder / "bounding_boxes.txt", _box, like=names)
-    is_training = _table(folder / "train_test_split.txt", _flag, like=names)
-    labels = {image: classes[image] for image, yes in is_training.items() if yes}
-    validation = held_out(labels, per_class=config.validation_per_class, seed=config.seed)
-    for image in sorted(names):
-        split = "test" if image not in labels else "validation" if image in validation else "train"
-        path = f"{FOLDER}/images/{names[image]}"
-        yield Record(split, path, classes[image], boxes=(boxes[image],), key=str(image))
+    splits = _table(folder / "train_test_split.txt", _split, like=names)
+    records = (
+        Record(splits[image], f"{FOLDER}/images/{names[image]}", classes[image], boxes=(boxes[image],), key=str(image))
+        for image in sorted(names)
+    )
+    return carved(records, per_class=config.validation_per_class, seed=config.seed)
 
 
 def build(config: Config, root: str | None, split: str, image_size: int) -> LabelledImages:
@@ -107,19 +102,13 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
     """
     check_split(split, dataset="cub_200")
     pictures = [record for record in index(config, root) if record.split == split]
-    view = View(config.train_size, _drawn, seed=config.seed) if split == "train" else View(config.test_size, _central)
+    view = (
+        View(config.train_size, drawn_square, seed=config.seed)
+        if split == "train"
+        else View(config.test_size, central_square)
+    )
     # The boxes are of the pictures as they are stored.
     return LabelledImages(pictures, Path(root or ""), view, split=split, orient=False)
-
-
-def _drawn(width: int, height: int, drawn: list[float]) -> Box:
-    side = SHOWN * min(width, height)
-    return place(width, height, wide=side, tall=side, at=(drawn[0], drawn[1]))
-
-
-def _central(width: int, height: int, drawn: list[float]) -> Box:
-    side = SHOWN * min(width, height)
-    return place(width, height, wide=side, tall=side)
 
 
 def _table(path: Path, parse: Callable[[str], Value], like: Collection[int] | None = None) -> dict[int, Value]:
@@ -146,10 +135,10 @@ def _class(text: str) -> int:
     return int(text) - 1
 
 
-def _flag(text: str) -> bool:
+def _split(text: str) -> str:
     if text not in ("0", "1"):
         raise ValueError("1 stands for training and 0 for test")
-    return text == "1"
+    return "train" if text == "1" else "test"
 
 
 def _box(text: str) -> Box:

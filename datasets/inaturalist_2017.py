@@ -6,20 +6,17 @@ is the test split here, as in Recasens et al. 2018, and a validation split is ca
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from ..harness.errors import DataError
 from ..harness.tasks import Classification
 from .reading.folders import absent, digest_of_files, found
-from .reading.images import Box
-from .reading.labelled import LabelledImages, View
+from .reading.labelled import LabelledImages, recasens_view
 from .reading.records import Record
-from .reading.splits import check_split, held_out
-from .reading.views import place, random_resized
+from .reading.settings import check_settings
+from .reading.splits import carved, check_split
 
 INPUTS = ("image",)
 CLASSES = 5089
@@ -61,12 +58,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes and counts that give no split."""
-        for name in ("train_size", "test_size", "validation_per_class"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}: it must be at least 1")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed is {self.seed}: it must be between 0 and 2**63 - 1")
+        check_settings(self, "train_size", "test_size", "validation_per_class")
 
 
 def task(config: Config) -> Classification:
@@ -84,20 +76,15 @@ def fingerprint(config: Config, root: str | None) -> str:
     return digest_of_files(found("inaturalist_2017", root, FOLDER, TABLES, SOURCE), TABLES)
 
 
-def index(config: Config, root: str | None) -> Iterator[Record]:
+def index(config: Config, root: str | None) -> list[Record]:
     """Every picture of a public label, the training images first, in the order of the ids.
 
     Raises DataError where the set is not there or contradicts itself.
     """
     folder = found("inaturalist_2017", root, FOLDER, (*TABLES, "train_val_images"), SOURCE)
-    pictures = _read(folder / "train2017.json", split="train")
-    labels = {image: record.label for image, record in pictures.items() if record.label is not None}
-    validation = held_out(labels, per_class=config.validation_per_class, seed=config.seed)
-    for image in sorted(pictures):
-        yield pictures[image]._replace(split="validation") if image in validation else pictures[image]
-    pictures = _read(folder / "val2017.json", split="test")
-    for image in sorted(pictures):
-        yield pictures[image]
+    official = [("train", "train2017.json"), ("test", "val2017.json")]
+    records = [record for split, name in official for record in _read(folder / name, split=split)]
+    return carved(records, per_class=config.validation_per_class, seed=config.seed)
 
 
 def build(config: Config, root: str | None, split: str, image_size: int) -> LabelledImages:
@@ -107,28 +94,11 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
     """
     check_split(split, dataset="inaturalist_2017")
     pictures = [record for record in index(config, root) if record.split == split]
-    if split == "train":
-        view = View(config.train_size, random_resized, seed=config.seed)
-    elif config.protocol == "paper":
-        size = config.test_size or 512
-        view = View(size, partial(_own_pixels, side=size))
-    else:
-        view = View(config.test_size or 700, _stretched)
-    return LabelledImages(pictures, Path(root or ""), view, split=split)
+    return LabelledImages(pictures, Path(root or ""), recasens_view(config, split), split=split)
 
 
-def _own_pixels(width: int, height: int, drawn: list[float], *, side: int) -> Box:
-    """The central square of so many of the picture's pixels, or of its shorter side where that has fewer."""
-    least = float(min(side, width, height))
-    return place(width, height, wide=least, tall=least)
-
-
-def _stretched(width: int, height: int, drawn: list[float]) -> Box:
-    return place(width, height, wide=width * 7 / 8, tall=height * 7 / 8)
-
-
-def _read(path: Path, *, split: str) -> dict[int, Record]:
-    """Every picture of a json file by its id."""
+def _read(path: Path, *, split: str) -> list[Record]:
+    """Every picture of a json file, in the order of the ids."""
     try:
         content = json.loads(path.read_bytes())
         images: dict[int, tuple[str, tuple[int, int]]] = {
@@ -145,7 +115,7 @@ def _read(path: Path, *, split: str) -> dict[int, Record]:
     for image, label in labels.items():
         if not (isinstance(label, int) and 0 <= label < CLASSES):
             raise DataError(f"{path}: image {image} has category_id {label!r}, expected 0 to {CLASSES - 1}.")
-    return {
-        image: Record(split, f"{FOLDER}/{name}", labels[image], size, key=str(image))
-        for image, (name, size) in images.items()
-    }
+    return [
+        Record(split, f"{FOLDER}/{name}", labels[image], size, key=str(image))
+        for image, (name, size) in sorted(images.items())
+    ]

@@ -51,7 +51,9 @@ _HARMLESS_IMPORTS = {
     "harness.tasks",
     "zoombench.harness.tasks",
     "reading.folders",
+    "reading.settings",
     "zoombench.datasets.reading.folders",
+    "zoombench.datasets.reading.settings",
 }
 _DECLARED_NAMES = {"Config", "fingerprint", "missing", "remark", "skip", "task"}
 

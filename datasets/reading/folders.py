@@ -20,7 +20,7 @@ def absent(root: str | None, folder: str, files: Iterable[str], source: str) -> 
     None if nothing is absent.
     """
     if root is None:
-        return f"no data_root is set, the folder that holds {folder}/. It comes from {source}."
+        return f"no folder of datasets is named, the one that holds {folder}/. It comes from {source}."
     here = Path(root) / folder
     lacking = [name for name in files if not any(here.glob(name))]
     return f"{here} has no {', '.join(lacking)}. It comes from {source}." if lacking else None

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from torch.utils.data import Dataset
 from ...harness.errors import DataError
 from .images import Box, cut, load_rgb
 from .records import Record
-from .views import draws, is_mirrored
+from .views import draws, is_mirrored, own_pixels, random_resized, stretched
 
 Example = tuple[dict[str, Tensor], int]
 
@@ -27,6 +29,21 @@ class View:
     it can be pickled."""
     seed: int | None = None
     """Of the random numbers and of mirroring; None for a view that is always the same."""
+
+
+def recasens_view(config: Any, split: str) -> View:
+    """The views of Recasens et al. 2018, by config's protocol, train_size, test_size and seed.
+
+    Both protocols: in training a random part of the picture, mirrored or not, 800 x 800 (main.py; the paper gives the
+    size alone). paper: else the central 512 x 512, taken as of the picture's own pixels. code: else the picture is
+    stretched to a square, of which the central 700 of 800 px are shown.
+    """
+    if split == "train":
+        return View(config.train_size, random_resized, seed=config.seed)
+    if config.protocol == "paper":
+        size = config.test_size or 512
+        return View(size, partial(own_pixels, side=size))
+    return View(config.test_size or 700, stretched)
 
 
 class LabelledImages(Dataset[Example]):

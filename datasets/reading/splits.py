@@ -2,8 +2,10 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeVar
+
+from .records import Record
 
 SPLITS = ("train", "validation", "test")
 
@@ -21,11 +23,28 @@ def held_out(labels: Mapping[Key, int], *, per_class: int, seed: int) -> set[Key
 
     It depends neither on the order of the examples nor on which other examples there are.
     """
+    chosen: set[Key] = set()
+    for keys in ranked(labels, seed=seed).values():
+        chosen.update(keys[: min(per_class, len(keys) - 1)])
+    return chosen
+
+
+def ranked(labels: Mapping[Key, int], *, seed: int) -> dict[int, list[Key]]:
+    """The examples of each class, in the order of the hash of seed and key."""
     classes: dict[int, list[Key]] = defaultdict(list)
     for key, label in labels.items():
         classes[label].append(key)
-    chosen: set[Key] = set()
     for keys in classes.values():
         keys.sort(key=lambda key: hashlib.sha256(f"{seed} {key}".encode()).digest())
-        chosen.update(keys[: min(per_class, len(keys) - 1)])
-    return chosen
+    return classes
+
+
+def carved(records: Iterable[Record], *, per_class: int, seed: int) -> list[Record]:
+    """The same pictures in the same order, with a validation split held out of the training split."""
+    pictures = list(records)
+    labels = {record.key: record.label for record in pictures if record.split == "train" and record.label is not None}
+    validation = held_out(labels, per_class=per_class, seed=seed)
+    return [
+        record._replace(split="validation") if record.split == "train" and record.key in validation else record
+        for record in pictures
+    ]

@@ -12,6 +12,8 @@ from .images import Box
 
 DRAWS = 24
 """Numbers that an example's augmentation may use: ten tries of two, a place of two, a flip."""
+SHOWN = 0.875
+"""Of the shorter side, in the squares: 448 px of 512, as is usual for fine-grained sets (DT-RAM's larger size)."""
 TRIES, SCALE, RATIO = 10, (0.08, 1.0), (3 / 4, 4 / 3)  # torchvision's RandomResizedCrop
 
 
@@ -36,6 +38,34 @@ def random_resized(width: int, height: int, drawn: list[float]) -> Box:
             return place(width, height, wide=wide, tall=tall, at=(drawn[2 * TRIES], drawn[2 * TRIES + 1]))
     wide, tall = min(width, height * RATIO[1]), min(height, width / RATIO[0])
     return place(width, height, wide=float(wide), tall=float(tall))
+
+
+def drawn_square(width: int, height: int, drawn: list[float]) -> Box:
+    """A square of 7/8 of the shorter side, anywhere."""
+    side = SHOWN * min(width, height)
+    return place(width, height, wide=side, tall=side, at=(drawn[0], drawn[1]))
+
+
+def central_square(width: int, height: int, drawn: list[float]) -> Box:
+    """The same in the middle."""
+    side = SHOWN * min(width, height)
+    return place(width, height, wide=side, tall=side)
+
+
+def own_pixels(width: int, height: int, drawn: list[float], *, side: int) -> Box:
+    """The central square of so many of the picture's pixels, or of its shorter side where that has fewer."""
+    least = float(min(side, width, height))
+    return place(width, height, wide=least, tall=least)
+
+
+def stretched(width: int, height: int, drawn: list[float]) -> Box:
+    """The central 7/8 of either side: 700 px of a picture that was stretched to a square of 800."""
+    return place(width, height, wide=width * 7 / 8, tall=height * 7 / 8)
+
+
+def whole(width: int, height: int, drawn: list[float]) -> Box:
+    """All of it, stretched to a square."""
+    return 0.0, 0.0, float(width), float(height)
 
 
 def place(width: int, height: int, *, wide: float, tall: float, at: tuple[float, float] = (0.5, 0.5)) -> Box:

@@ -160,7 +160,7 @@ def test_the_index_is_the_same_every_time(disk: Case) -> None:
 def test_a_set_that_is_not_there_is_one_clear_error_everywhere(disk: Case, tmp_path: Path) -> None:
     declared = lookup.declaration("dataset", disk.name)
     assert declared.missing(disk.module.Config(), disk.root) is None
-    for root, reason in ((None, "no data_root is set"), (str(tmp_path), f"{disk.module.FOLDER} has no ")):
+    for root, reason in ((None, "no folder of datasets is named"), (str(tmp_path), f"{disk.module.FOLDER} has no ")):
         for refuse in (
             lambda root=root: disk.module.build(disk.module.Config(), root, "train", 16),
             lambda root=root: list(disk.module.index(disk.module.Config(), root)),

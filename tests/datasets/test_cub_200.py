@@ -93,7 +93,7 @@ def copy(tmp_path: Path) -> Path:
 
 def test_a_set_that_is_not_there_says_where_it_is_to_be_had(tmp_path: Path) -> None:
     for root, message in (
-        (None, "no data_root is set"),
+        (None, "no folder of datasets is named"),
         (str(tmp_path), "CUB_200_2011 has no images.txt, image_class"),
     ):
         with pytest.raises(DataError, match=rf"^cub_200: .*{message}.*https://www.vision.caltech.edu"):

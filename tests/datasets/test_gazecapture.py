@@ -150,7 +150,7 @@ def test_the_screens_of_all_devices_fit() -> None:
 
 def test_a_set_that_is_not_there_says_where_it_is_to_be_had(tmp_path: Path) -> None:
     for root, message in (
-        (None, "no data_root is set"),
+        (None, "no folder of datasets is named"),
         (str(tmp_path), r"GazeCapture has no \*/info.json. It comes from"),
     ):
         with pytest.raises(DataError, match=rf"^gazecapture: .*{message}.*https://gazecapture.csail.mit.edu"):

@@ -97,7 +97,7 @@ def test_training_views_change_with_the_epoch(data_root: str) -> None:
 
 def test_a_set_that_is_not_there_says_where_it_is_to_be_had(tmp_path: Path) -> None:
     for root, message in (
-        (None, "no data_root is set"),
+        (None, "no folder of datasets is named"),
         (str(tmp_path), "inaturalist_2017 has no train2017.json, val"),
     ):
         with pytest.raises(DataError, match=rf"^inaturalist_2017: .*{message}.*https://github.com/visipedia"):

@@ -49,7 +49,9 @@ def test_run_refuses_in_the_same_words_before_anything_starts(on_real_data, tmp_
 
 def test_without_a_folder_of_datasets_that_is_what_is_said(on_real_data, tmp_path, capsys):
     assert cli.main(["run", str(on_real_data()), "--results", str(tmp_path / "results")]) == 2
-    assert "dataset cub_200: no data_root is set, the folder that holds CUB_200_2011/." in capsys.readouterr().err
+    assert (
+        "dataset cub_200: no folder of datasets is named, the one that holds CUB_200_2011/." in capsys.readouterr().err
+    )
 
 
 def test_what_is_not_chosen_is_not_missed(on_real_data, tmp_path, capsys):
@@ -98,7 +100,9 @@ def test_the_papers_sweeps_say_where_their_data_are_to_be_had_and_do_not_run_wit
     for command, code in (("plan", DONE), ("run", 2)):
         assert cli.main([command, path.stem, "--results", str(tmp_path / "results")]) == code
         said = "".join(capsys.readouterr())
-        assert re.search(r"dataset (cub_200|gazecapture|inaturalist_2017): no data_root is set.*https://", said)
+        assert re.search(
+            r"dataset (cub_200|gazecapture|inaturalist_2017): no folder of datasets is named.*https://", said
+        )
 
 
 def test_tables_2_and_3_share_the_trials_without_and_with_the_deepest_saliency_network():

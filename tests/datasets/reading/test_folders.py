@@ -28,12 +28,12 @@ def test_what_is_absent_is_named_with_the_folder_and_the_source(root: Path) -> N
     assert absent(str(root), "set", FILES, SOURCE) == message
     (root / "set" / "b" / "info.json").unlink()
     assert "has no list.txt, */info.json." in str(absent(str(root), "set", FILES, SOURCE))
-    assert "no data_root is set, the folder that holds set/. It" in str(absent(None, "set", FILES, SOURCE))
+    assert "no folder of datasets is named, the one that holds set/. It" in str(absent(None, "set", FILES, SOURCE))
 
 
 def test_what_is_found_is_a_folder_or_an_error_of_the_dataset(root: Path) -> None:
     assert found("mine", str(root), "set", FILES, SOURCE) == root / "set"
-    for nowhere, reason in ((None, "no data_root is set"), (str(root / "set"), "has no list.txt")):
+    for nowhere, reason in ((None, "no folder of datasets is named"), (str(root / "set"), "has no list.txt")):
         with pytest.raises(DataError, match=f"^mine: .*{reason}"):
             found("mine", nowhere, "set", FILES, SOURCE)
 
