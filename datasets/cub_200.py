@@ -13,13 +13,12 @@ from typing import TypeVar
 
 from ..harness.errors import DataError
 from ..harness.tasks import Classification
-from .reading.folders import absent, digest_of_files, found
+from .reading.folders import absent, digest, found
 from .reading.images import Box
-from .reading.labelled import LabelledImages, View
+from .reading.labelled import LabelledImages, square_view
 from .reading.records import Record
 from .reading.settings import check_settings
 from .reading.splits import carved, check_split
-from .reading.views import central_square, drawn_square
 
 INPUTS = ("image", "boxes")
 CLASSES = 200
@@ -78,7 +77,7 @@ def missing(config: Config, root: str | None) -> str | None:
 
 def fingerprint(config: Config, root: str | None) -> str:
     """A hash of the four text files."""
-    return digest_of_files(found("cub_200", root, FOLDER, (*TABLES, "images"), SOURCE), TABLES)
+    return digest(found("cub_200", root, FOLDER, TABLES, SOURCE), files=TABLES)
 
 
 def index(config: Config, root: str | None) -> list[Record]:
@@ -102,13 +101,8 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
     """
     check_split(split, dataset="cub_200")
     pictures = [record for record in index(config, root) if record.split == split]
-    view = (
-        View(config.train_size, drawn_square, seed=config.seed)
-        if split == "train"
-        else View(config.test_size, central_square)
-    )
     # The boxes are of the pictures as they are stored.
-    return LabelledImages(pictures, Path(root or ""), view, split=split, orient=False)
+    return LabelledImages(pictures, Path(root or ""), square_view(config, split), split=split, orient=False)
 
 
 def _table(path: Path, parse: Callable[[str], Value], like: Collection[int] | None = None) -> dict[int, Value]:

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from ..harness.errors import DataError
 from ..harness.tasks import Gaze
-from .reading.folders import absent, digest_of_files, found
+from .reading.folders import absent, digest, found
 from .reading.images import cut, load_rgb
 from .reading.records import Record
 from .reading.splits import check_split
@@ -85,9 +85,7 @@ def missing(config: Config, root: str | None) -> str | None:
 def fingerprint(config: Config, root: str | None) -> str:
     """A hash of every recording's info.json: its subject's split, its device, how many frames and detections."""
     folder = found("gazecapture", root, FOLDER, FILES, SOURCE)
-    return digest_of_files(
-        folder, [one.relative_to(folder).as_posix() for one in folder.glob(f"{RECORDING}/info.json")]
-    )
+    return digest(folder, files=[one.relative_to(folder).as_posix() for one in folder.glob(f"{RECORDING}/info.json")])
 
 
 def index(config: Config, root: str | None) -> Iterator[Record]:

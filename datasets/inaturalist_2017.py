@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ..harness.errors import DataError
 from ..harness.tasks import Classification
-from .reading.folders import absent, digest_of_files, found
+from .reading.folders import absent, digest, found
 from .reading.labelled import LabelledImages, recasens_view
 from .reading.records import Record
 from .reading.settings import check_settings
@@ -73,7 +73,7 @@ def missing(config: Config, root: str | None) -> str | None:
 
 def fingerprint(config: Config, root: str | None) -> str:
     """A hash of the two json files."""
-    return digest_of_files(found("inaturalist_2017", root, FOLDER, TABLES, SOURCE), TABLES)
+    return digest(found("inaturalist_2017", root, FOLDER, TABLES, SOURCE), files=TABLES)
 
 
 def index(config: Config, root: str | None) -> list[Record]:

@@ -3,8 +3,11 @@
 No torch here: `missing` and `fingerprint` of a dataset's file may use this module, and are run where there is none.
 """
 
+import gzip
 import hashlib
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -44,15 +47,32 @@ def picture_names(folder: Path) -> list[str]:
     )
 
 
-def digest_of_files(folder: Path, names: Iterable[str]) -> str:
-    """Sixteen hex digits of what these files are called and hold, in whatever order they are named."""
+def digest(folder: Path, *, files: Iterable[str] = (), pictures: Iterable[str] = ()) -> str:
+    """Sixteen hex digits of what these files are called and hold, and of the names of the pictures in these folders.
+
+    The order in which they are named does not count. A .gz counts as the file that it holds, an .npz as its members'
+    names, sizes and checksums. Another content of a picture is not seen: reading them all would take hours.
+    Raises DataError for a file that is not there or damaged.
+    """
     content = hashlib.sha256()
-    for name in sorted(names):
-        held = (folder / name).read_bytes()
-        content.update(f"{name}\0{len(held)}\0".encode() + held)
+    for name in sorted(files):
+        held = _content(folder / name)
+        content.update(f"{name.removesuffix('.gz')}\0{len(held)}\0".encode() + held)
+    for below in sorted(pictures):
+        content.update("\n".join([below, *picture_names(folder / below), ""]).encode())
     return content.hexdigest()[:16]
 
 
-def digest_of_names(folder: Path) -> str:
-    """Sixteen hex digits of the names of the pictures below a folder: another picture, class or name changes them."""
-    return hashlib.sha256("\n".join(picture_names(folder)).encode()).hexdigest()[:16]
+def plain_or_packed(folder: Path, name: str) -> str:
+    """The name itself, or with .gz where only that is there."""
+    return name if (folder / name).exists() else f"{name}.gz"
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return repr([(one.filename, one.file_size, one.CRC) for one in archive.infolist()]).encode()
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not readable: {type(error).__name__}: {error}. Fetch this file again.") from error

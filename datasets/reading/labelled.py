@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from ...harness.errors import DataError
 from .images import Box, cut, load_rgb
 from .records import Record
-from .views import draws, is_mirrored, own_pixels, random_resized, stretched
+from .views import central_square, drawn_square, draws, is_mirrored, own_pixels, random_resized, stretched
 
 Example = tuple[dict[str, Tensor], int]
 
@@ -44,6 +44,16 @@ def recasens_view(config: Any, split: str) -> View:
         size = config.test_size or 512
         return View(size, partial(own_pixels, side=size))
     return View(config.test_size or 700, stretched)
+
+
+def square_view(config: Any, split: str) -> View:
+    """The squares that fine-grained sets are usually shown in, by config's train_size, test_size and seed.
+
+    Anywhere and mirrored or not in training, else central.
+    """
+    if split == "train":
+        return View(config.train_size, drawn_square, seed=config.seed)
+    return View(config.test_size, central_square)
 
 
 class LabelledImages(Dataset[Example]):

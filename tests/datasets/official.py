@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from zoombench.tests.datasets import official_folders, official_tables
+from zoombench.tests.datasets.pictures import noise, paint, save
+
 RED, GREEN, BLUE = (220, 20, 20), (20, 220, 20), (20, 20, 220)
 CUB_CLASSES = {1: "001.Black_footed_Albatross", 2: "002.Laysan_Albatross", 7: "007.Auklet", 200: "200.Yellowthroat"}
 CUB_IMAGES = 11  # of a class, the second and the sixth of the test split
@@ -31,23 +34,6 @@ RECORDINGS = {
     "00011": ("test", "iPhone 6s Plus"),
     "00012": ("train", "iPhone 4s"),  # without a valid frame
 }
-
-
-def noise(width: int, height: int, *, seed: int) -> np.ndarray:
-    """Grey blocks below 100, other ones for every seed."""
-    blocks = np.random.default_rng(seed).integers(0, 100, (height // 8 + 1, width // 8 + 1), dtype=np.uint8)
-    return np.repeat(blocks.repeat(8, axis=0).repeat(8, axis=1)[:height, :width, None], 3, axis=2)
-
-
-def paint(image: np.ndarray, box: tuple[int, int, int, int], colour: tuple[int, int, int]) -> None:
-    """Fill x, y, width, height, where it lies in the image."""
-    x, y, width, height = box
-    image[max(y, 0) : y + height, max(x, 0) : x + width] = colour
-
-
-def save(image: np.ndarray, path: Path, mode: str = "RGB", **options: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).convert(mode).save(path, quality=95, subsampling=0, **options)
 
 
 def cub_size(image: int) -> tuple[int, int]:
@@ -184,4 +170,12 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "cub_200": write_cub,
     "gazecapture": write_gazecapture,
     "inaturalist_2017": write_inaturalist,
+    "imagenet": official_folders.write_imagenet,
+    "mit_adobe_5k": official_folders.write_fivek,
+    "cluttered_mnist": official_tables.write_mnist,
+    "fgvc_aircraft": official_tables.write_aircraft,
+    "stanford_cars": official_tables.write_cars,
+    "flowers_102": official_tables.write_flowers,
+    "oxford_pets": official_tables.write_pets,
+    "describable_textures": official_tables.write_textures,
 }

@@ -1,12 +1,13 @@
 """What lies under a data root: what is absent, which names are pictures, and digests that change with them."""
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from zoombench.datasets.reading.folders import absent, digest_of_files, digest_of_names, found, picture_names
+from zoombench.datasets.reading.folders import absent, digest, found, picture_names, plain_or_packed
 from zoombench.harness.errors import DataError
 
 FILES, SOURCE = ("list.txt", "*/info.json"), "https://example.org: on request"
@@ -44,25 +45,45 @@ def test_pictures_are_sorted_and_nothing_else_is_one(root: Path) -> None:
 
 def test_a_digest_of_files_changes_with_name_and_content_and_not_with_order(root: Path) -> None:
     folder = root / "set"
-    first = digest_of_files(folder, ["list.txt", "z.tif"])
-    assert digest_of_files(folder, ["z.tif", "list.txt"]) == first
-    assert digest_of_files(folder, ["list.txt"]) != first
+    first = digest(folder, files=["list.txt", "z.tif"])
+    assert digest(folder, files=["z.tif", "list.txt"]) == first
+    assert digest(folder, files=["list.txt"]) != first
     (folder / "list.txt").rename(folder / "other.txt")
-    assert digest_of_files(folder, ["other.txt", "z.tif"]) != first
+    assert digest(folder, files=["other.txt", "z.tif"]) != first
     (folder / "list.txt").write_text("1 2 4")
-    assert digest_of_files(folder, ["list.txt", "z.tif"]) != first
+    assert digest(folder, files=["list.txt", "z.tif"]) != first
 
 
 def test_a_digest_of_names_is_blind_to_content_and_stray_files(root: Path) -> None:
     folder = root / "set"
-    first = digest_of_names(folder)
+    first = digest(folder, pictures=["a folder", "b"])
     (folder / "b" / "2.JPEG").write_text("another picture")
     (folder / "b" / "Thumbs.db").write_text("")
-    assert digest_of_names(folder) == first
+    assert digest(folder, pictures=["b", "a folder"]) == first
     (folder / "b" / "2.JPEG").rename(folder / "b" / "3.JPEG")
-    assert digest_of_names(folder) != first
+    assert digest(folder, pictures=["a folder", "b"]) != first
 
 
-def test_folders_are_read_without_torch() -> None:
-    code = "import sys, zoombench.datasets.reading.folders; sys.exit('torch' in sys.modules)"
+def test_a_packed_file_counts_as_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "table").write_text("1 2 3")
+    plain = digest(tmp_path, files=[plain_or_packed(tmp_path, "table")])
+    (tmp_path / "table.gz").write_bytes(gzip.compress((tmp_path / "table").read_bytes()))
+    assert plain_or_packed(tmp_path, "table") == "table"
+    (tmp_path / "table").unlink()
+    assert plain_or_packed(tmp_path, "table") == "table.gz"
+    assert digest(tmp_path, files=["table.gz"]) == plain
+
+
+@pytest.mark.parametrize("name", ["gone.txt", "cut.gz", "cut.npz", "none.gz"])
+def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
+    content = {"cut.gz": gzip.compress(b"1 2 3" * 99)[:-12], "cut.npz": b"PK", "none.gz": b"no archive"}
+    if name in content:
+        (tmp_path / name).write_bytes(content[name])
+    with pytest.raises(DataError, match=f"{name}: not readable: .*Fetch this file again"):
+        digest(tmp_path, files=[name])
+
+
+def test_settings_and_folders_are_read_without_torch() -> None:
+    names = "zoombench.datasets.reading.folders, zoombench.datasets.reading.settings"
+    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd="/").returncode == 0

@@ -4,7 +4,8 @@ import collections
 
 import pytest
 
-from zoombench.datasets.reading.splits import check_split, held_out
+from zoombench.datasets.reading.records import Record
+from zoombench.datasets.reading.splits import carved, check_split, held_out, ranked
 from zoombench.datasets.reading.views import DRAWS, draws, is_mirrored, place, random_resized
 
 
@@ -91,6 +92,26 @@ def test_the_held_out_examples_do_not_depend_on_order_or_on_other_classes() -> N
 def test_a_class_keeps_one_example_for_training() -> None:
     assert held_out({1: 0}, per_class=3, seed=0) == set()
     assert len(held_out({1: 0, 2: 0}, per_class=3, seed=0)) == 1
+
+
+def test_what_is_held_out_becomes_validation_and_the_test_split_stays() -> None:
+    records = [Record("test" if key % 7 == 0 else "train", f"{key}.jpg", key % 5, key=str(key)) for key in range(100)]
+    carving = carved(iter(records), per_class=3, seed=0)
+    assert [record._replace(split="") for record in carving] == [record._replace(split="") for record in records]
+    training = {record.key: record.label for record in records if record.split == "train" and record.label is not None}
+    expected = held_out(training, per_class=3, seed=0)
+    assert {record.key for record in carving if record.split == "validation"} == expected
+    assert {record.key for record in carving if record.split == "test"} == {str(key) for key in range(0, 100, 7)}
+    tested = [record._replace(split="test") for record in records if record.key in expected]  # of the same names
+    assert carved(records + tested, per_class=3, seed=0)[len(records) :] == tested
+
+
+def test_a_class_is_ranked_by_hash_and_not_by_key() -> None:
+    ranks = ranked(LABELS, seed=0)
+    assert {label: sorted(keys) for label, keys in ranks.items()} == {
+        label: list(range(label, 100, 5)) for label in range(5)
+    }
+    assert all(keys != sorted(keys) for keys in ranks.values())
 
 
 def test_a_split_that_is_none_is_refused() -> None:
