@@ -4,7 +4,6 @@ Heavy imports (torch, ray, mlflow, pandas) stand where they are needed: a comman
 """
 
 import argparse
-import os
 import shlex
 import sys
 from collections import Counter
@@ -17,9 +16,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from . import lookup, preflight, reporting, results, spec, sweepfile
+from . import lookup, planned, preflight, reporting, results, spec, sweepfile
 from .errors import TrackingError, UsageError
-from .ledger import Ledger, write_text
+from .ledger import Ledger
 from .spec import Sweep, TrialSpec
 from .sweepfile import Settings
 
@@ -36,10 +35,11 @@ def run_sweep(options: argparse.Namespace) -> int:
     missing = Ledger(Path(options.results).absolute()).missing(chosen, retry_failed=options.retry_failed)
     if not options.address:  # a cluster has devices and disks of its own
         preflight.refuse_absent_devices(chosen, settings)
-        preflight.refuse_absent_data(missing, settings.data_root)
+        preflight.refuse_absent_data(missing, settings.data)
+    preflight.refuse_untold_data(missing, settings.data)
     preflight.refuse_unfit(missing)
     ledger = Ledger.open(Path(options.results))
-    write_text(ledger.sweep_folder(sweep.name) / "resolved.yaml", sweep.resolved())
+    planned.record(sweep, ledger)
     warn_of_changed_code(chosen, ledger)
     if missing:
         skipped = sum(trial.skip is not None for trial in sweep.trials)
@@ -70,10 +70,10 @@ def plan_sweep(options: argparse.Namespace) -> int:
     table = Table(title=f"{sweep.name} ({sweep.path})", title_justify="left")
     for column in ("trial", "method", "dataset", "budget", "seed", "epochs", "what run does"):
         table.add_column(column, no_wrap=column == "trial", overflow="fold")
-    planned = [trial for trial in sweep.trials if trial.id in wanted or trial.skip]
+    shown = [trial for trial in sweep.trials if trial.id in wanted or trial.skip]
     verbs = {"planned": "run", "started": "go on", "done": "done", "failed": "failed before", "running": "running now"}
     counts: Counter[str] = Counter()
-    for trial in planned:
+    for trial in shown:
         what = f"skip: {trial.skip}" if trial.skip else verbs[_state(trial, ledger)]
         counts[what.split(":")[0]] += 1
         table.add_row(
@@ -88,8 +88,11 @@ def plan_sweep(options: argparse.Namespace) -> int:
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     todo = ("run", "go on", "skip")
     print(", ".join(f"{count} to {what}" if what in todo else f"{count} {what}" for what, count in counts.items()))
-    for line in preflight.absent_data(chosen, _data_root(sweep)):
+    for line in preflight.absent_data(chosen, sweep.settings.data):
         print(line)
+    untold = preflight.untold(chosen)
+    if untold:
+        print(f"The ids of trials on {', '.join(untold)} are provisional: they lack what the data's index files hold.")
     warn_of_changed_code(chosen, ledger)
     return DONE
 
@@ -115,7 +118,7 @@ def sync_tracking(options: argparse.Namespace) -> int:
     """Send what MLflow lacks."""
     from . import tracking
 
-    sweep = spec.load(options.sweep)
+    sweep = planned.load(options.sweep, Ledger(Path(options.results).absolute()))
     ledger = Ledger.open(Path(options.results))
     sent = tracking.sync(sweep, sweep.runnable, ledger)
     print(f"{_trials(len(sent))} sent to {tracking.tracking_uri(ledger)}")
@@ -146,7 +149,7 @@ def list_names(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> tuple[Sweep, list[TrialSpec]]:
     """The sweep, and those of its trials that can run and were asked for."""
-    sweep = spec.load(options.sweep)
+    sweep = planned.load(options.sweep, Ledger(Path(options.results).absolute()))
     chosen = {trial.id for trial in spec.select(sweep.trials, options.only)}
     return sweep, [trial for trial in sweep.runnable if trial.id in chosen]
 
@@ -156,14 +159,7 @@ def _settings(options: argparse.Namespace, sweep: Sweep) -> Settings:
     for key in ("workers", "trials_at_once"):
         if asked[key] is not None and asked[key] < (1 if key == "trials_at_once" else 0):
             raise UsageError(f"--{key.replace('_', '-')} {asked[key]}: expected a positive number.")
-    asked["data_root"] = _data_root(sweep)
     return sweep.settings.model_copy(update={key: value for key, value in asked.items() if value is not None})
-
-
-def _data_root(sweep: Sweep) -> str | None:
-    """The folder of datasets, as an absolute path: workers run in folders of their own."""
-    root = sweep.settings.data_root or os.environ.get("ZOOMBENCH_DATA")
-    return os.path.abspath(root) if root else None
 
 
 def _run_trials(
@@ -260,7 +256,7 @@ def _report(sweep: Sweep, ledger: Ledger) -> Path:
     from ..reports import page
     from . import tracking
 
-    write_text(ledger.sweep_folder(sweep.name) / "resolved.yaml", sweep.resolved())
+    planned.record(sweep, ledger)
     source = reporting.of_sweep(sweep, ledger, tracking.run_ids(sweep.runnable, ledger))
     return page.write(source.table, source.about, ledger.sweep_folder(sweep.name))
 

@@ -42,6 +42,7 @@ _HARMLESS_IMPORTS = {
     "math",
     "collections",
     "enum",
+    "hashlib",
     "os",
     "pathlib",
     "harness.budget",
@@ -56,6 +57,8 @@ _HARMLESS_IMPORTS = {
     "zoombench.datasets.reading.settings",
 }
 _DECLARED_NAMES = {"Config", "fingerprint", "missing", "remark", "skip", "task"}
+_LITERALS = {"INPUTS", "COMPETES", "VERSION", "TERMS", "SHAREABLE", "EXPECTED"}
+"""What a file declares in capitals must be a literal: it is read without running the file."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,20 @@ class Declaration:
     """Only a dataset has one."""
     missing: Callable[[Any, str | None], str | None]
     """What of a dataset is not there under a folder, and where it is to be had."""
+    on_disk: bool
+    """Whether a dataset is read from disk: it says what is missing."""
+    content: Callable[[Any, str], str] | None
+    """Hash of a dataset's index files under a folder; None for one that is told by its name and settings alone."""
+    terms: dict[str, str]
+    """Of a dataset: access, homepage, terms, citation."""
+    shareable: bool
+    """Whether its terms let a report show its pictures."""
+    expected: dict[str, int]
+    """Official counts: examples of a split, classes."""
+    source: str
+    """Where it is to be had."""
+    tree: str
+    """The files that are expected, a few lines."""
 
     def resolve(self, settings: dict[str, Any] | None) -> dict[str, Any]:
         """Every field of Config with the given settings over the defaults; raises pydantic's ValidationError."""
@@ -147,6 +164,11 @@ def load(kind: Kind, name: str) -> ModuleType:
     return sys.modules[module_name]
 
 
+def reading(name: str) -> ModuleType:
+    """A module of datasets/reading/: what the readers of data sets share, and their check uses as they do."""
+    return importlib.import_module(f"zoombench.datasets.reading.{name}")
+
+
 @cache
 def declaration(kind: Kind, name: str) -> Declaration:
     """Read what a file declares, without importing torch.
@@ -183,6 +205,13 @@ def declaration(kind: Kind, name: str) -> Declaration:
         remark=getattr(declared, "remark", lambda config: None),
         task=task,
         missing=getattr(declared, "missing", lambda config, root: None),
+        on_disk=hasattr(declared, "missing"),
+        content=getattr(declared, "fingerprint", None),
+        terms=dict(getattr(declared, "TERMS", {})),
+        shareable=bool(getattr(declared, "SHAREABLE", True)),
+        expected=dict(getattr(declared, "EXPECTED", {})),
+        source=str(getattr(declared, "SOURCE", "")),
+        tree=str(getattr(declared, "TREE", "")),
     )
 
 
@@ -244,7 +273,7 @@ def _declares(node: ast.stmt) -> bool:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         named = [target.id for target in targets if isinstance(target, ast.Name)]
         literal = node.value is not None and _is_literal(node.value)
-        if set(named) & {"INPUTS", "COMPETES", "VERSION"} and not literal:
+        if set(named) & _LITERALS and not literal:
             raise ValueError(f"{named[0]} on line {node.lineno} must be a literal: it is read without running the file")
         return len(named) == len(targets) and all(name.isupper() for name in named) and literal
     return isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in _DECLARED_NAMES

@@ -6,10 +6,10 @@ Every `refuse_` raises UsageError, so that nothing has started and no folder was
 import os
 from collections.abc import Sequence
 
-from . import lookup
+from . import contents, lookup
 from .errors import UsageError, WeightsError
-from .spec import TrialSpec
-from .sweepfile import Settings
+from .spec import Choice, TrialSpec
+from .sweepfile import Data, Settings
 
 
 def refuse_absent_devices(trials: Sequence[TrialSpec], settings: Settings) -> None:
@@ -34,24 +34,44 @@ def refuse_absent_devices(trials: Sequence[TrialSpec], settings: Settings) -> No
             )
 
 
-def absent_data(trials: Sequence[TrialSpec], root: str | None) -> list[str]:
-    """One line for each dataset of these trials that is not there under root: what is missing, and how to get it."""
+def absent_data(trials: Sequence[TrialSpec], data: Data) -> list[str]:
+    """One line for each dataset of these trials that is not there: what is missing, and how to get it."""
     lines = []
-    for label, dataset in {trial.dataset.label: trial.dataset for trial in trials}.items():
+    for label, dataset in _datasets(trials).items():
         declared = lookup.declaration("dataset", dataset.name)
-        absent = declared.missing(declared.config(**dataset.config), root)
+        absent = declared.missing(declared.config(**dataset.config), data.folder(label, dataset.name))
         if absent:
-            lines.append(
-                f"dataset {label}: {absent} settings.data_root or ZOOMBENCH_DATA names the folder of datasets."
-            )
+            lines.append(f"dataset {label}: {absent} data.root or ZOOMBENCH_DATA names the folder of datasets.")
     return lines
 
 
-def refuse_absent_data(trials: Sequence[TrialSpec], root: str | None) -> None:
+def refuse_absent_data(trials: Sequence[TrialSpec], data: Data) -> None:
     """Refuse datasets that are not there, all in one message."""
-    absent = absent_data(trials, root)
+    absent = absent_data(trials, data)
     if absent:
         raise UsageError("\n".join(absent))
+
+
+def untold(trials: Sequence[TrialSpec]) -> list[str]:
+    """Labels of the datasets whose content belongs into the ids of these trials and could not be read."""
+    datasets = _datasets(trials)
+    return [label for label, one in datasets.items() if one.content is None and contents.is_told(one.name)]
+
+
+def refuse_untold_data(trials: Sequence[TrialSpec], data: Data) -> None:
+    """Refuse datasets whose content is not known here, where the ids are made; on a cluster too."""
+    labels = untold(trials)
+    if labels:
+        named = ", ".join(f"{label} in {data.folder(label, _datasets(trials)[label].name)}" for label in labels)
+        raise UsageError(
+            f"the index files of {named} cannot be read on this machine, and the ids of trials hold their hash. "
+            "Put them here (pictures are not needed where --address names a cluster), and name the folder by data.root "
+            "or ZOOMBENCH_DATA."
+        )
+
+
+def _datasets(trials: Sequence[TrialSpec]) -> dict[str, Choice]:
+    return {trial.dataset.label: trial.dataset for trial in trials}
 
 
 def refuse_unfit(trials: Sequence[TrialSpec]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from . import results, spec, sweepfile
+from . import planned, results, sweepfile
 from .errors import TableError, UsageError
 from .ledger import Ledger, write_text
 from .spec import Sweep
@@ -183,12 +183,12 @@ def _of_name(name: str | None, options: argparse.Namespace) -> Source:
     from . import tracking
     from .commands import warn_of_changed_code
 
-    sweep = spec.load(name)
     ledger = Ledger(Path(options.results).absolute())
+    sweep = planned.load(name, ledger)
     if all(ledger.state(trial.id) == "planned" for trial in sweep.runnable):
         raise UsageError(f"no trial of {sweep.name} has started in {ledger.root}. --results names another folder.")
     warn_of_changed_code(sweep.runnable, ledger, stream=sys.stderr)
-    write_text(ledger.sweep_folder(sweep.name) / "resolved.yaml", sweep.resolved())
+    planned.record(sweep, ledger)
     return of_sweep(sweep, ledger, tracking.run_ids(sweep.runnable, ledger))
 
 

@@ -114,6 +114,7 @@ def _identity(trial: TrialSpec) -> dict[str, Any]:
 def _row(trial: TrialSpec, ledger: Ledger) -> dict[str, Any]:
     metric = trial.task.metric
     row = _identity(trial) | {
+        "data": trial.dataset.content or "",
         "competes": trial.competes,
         "split": "test",
         "metric": metric.name,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from . import sweepfile, weights
 from .budget import Budget, Training
+from .contents import content, is_told
 from .errors import SweepFileError, UnknownName, UsageError
 from .lookup import Kind, closest, complaint, declaration, explain
 from .sweepfile import Lines, Settings, SweepFile
@@ -31,6 +32,9 @@ class Choice:
     config: dict[str, Any]
     version: int
     fingerprint: str = field(compare=False)
+    """Of the code of its file."""
+    content: str | None = None
+    """Hash of what a data set from disk holds: None for a method, for a set made by code, and where nobody knows it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class TrialSpec:
         identity = {
             "protocol": PROTOCOL,
             "method": [self.method.name, self.method.version, self._by_content(self.method.config)],
-            "dataset": [self.dataset.name, self.dataset.version, self.dataset.config],
+            "dataset": [self.dataset.name, self.dataset.version, self.dataset.config]
+            + ([self.dataset.content] if self.dataset.content else []),
             "budget": self._by_content(self.budget.model_dump(exclude={"cpus", "gpus"}))
             | {"overview_size": self.budget.overview},
             "training": self.training.model_dump(),
@@ -108,11 +113,8 @@ class Sweep:
     file: SweepFile
     trials: tuple[TrialSpec, ...]
     reference: str
-
-    @property
-    def settings(self) -> Settings:
-        """How the trials run."""
-        return self.file.settings
+    settings: Settings
+    """How the trials run."""
 
     @property
     def runnable(self) -> tuple[TrialSpec, ...]:
@@ -137,13 +139,24 @@ def task_of(dataset: Choice) -> Task:
 
 
 def load(source: str | Path | None) -> Sweep:
-    """Read a sweep file and spell out its trials; raises UsageError before anything has started."""
+    """Read a sweep file and spell out its trials; raises UsageError before anything has started.
+
+    The ids of trials on data whose index is not here are provisional: they lack its content.
+    """
     path = sweepfile.locate(source)
     file, lines = sweepfile.read(path)
     budgets = {label: _locate_task_weights(label, budget, lines) for label, budget in file.budgets.items()}
     file = file.model_copy(update={"budgets": budgets})
     methods = [_choose("method", label, entry, lines) for label, entry in file.methods.items()]
-    datasets = [_choose("dataset", label, entry, lines) for label, entry in file.datasets.items()]
+    data = file.data.located()
+    datasets = [
+        replace(choice, content=content(choice.name, choice.config, data.folder(choice.label, choice.name)))
+        for label, entry in file.datasets.items()
+        for choice in [_choose("dataset", label, entry, lines)]
+    ]
+    names = {name for choice in datasets for name in (choice.label, choice.name)}
+    for key in file.data.roots.keys() - names:
+        raise lines.error(("data", "roots", key), f"no dataset of this label or name.{closest(key, names)}")
     reference = file.reference or next(iter(file.methods))
     if reference not in file.methods:
         raise lines.error(
@@ -179,7 +192,8 @@ def load(source: str | Path | None) -> Sweep:
         for method in methods
     )
     _refuse_twins(trials, lines)
-    return Sweep(name=file.name, path=path, file=file, trials=trials, reference=reference)
+    settings = Settings(**file.settings.model_dump(), data=data)
+    return Sweep(name=file.name, path=path, file=file, trials=trials, reference=reference, settings=settings)
 
 
 def select(trials: Sequence[TrialSpec], only: Sequence[str]) -> tuple[TrialSpec, ...]:
@@ -269,6 +283,8 @@ def _refuse_twins(trials: Sequence[TrialSpec], lines: Lines) -> None:
     """Two labels for the same trial would count one result twice."""
     first: dict[str, TrialSpec] = {}
     for trial in trials:
+        if trial.dataset.content is None and is_told(trial.dataset.name):
+            continue  # the data are not here: other folders may hold other data
         twin = first.setdefault(trial.id, trial)
         if twin is not trial:
             raise lines.error(

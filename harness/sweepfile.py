@@ -1,5 +1,6 @@
 """Read a sweep file: YAML with safe tags, checked key by key, every mistake named with file and line."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +16,33 @@ SWEEPS = Path(__file__).parent / "sweeps"
 LABEL = re.compile(r"[^\s/\\\x00-\x1f][^/\\\x00-\x1f]{0,79}")
 
 
-class Settings(BaseModel):
+class Data(BaseModel):
+    """Where data sets lie, and what becomes of a file that cannot be read. Nothing here enters a trial's id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    root: Annotated[str, Field(min_length=1)] | None = None
+    """Folder of the data sets that are read from disk; left out: what ZOOMBENCH_DATA names."""
+    roots: dict[str, Annotated[str, Field(min_length=1)]] = {}
+    """The same for single data sets, by their label in the sweep file or by their name; the label goes first."""
+    on_bad_file: Literal["raise", "skip"] = "raise"
+
+    def located(self) -> "Data":
+        """With absolute paths, counted from the current folder: workers run in folders of their own."""
+        root = self.root or os.environ.get("ZOOMBENCH_DATA")
+        roots = {key: _absolute(folder) for key, folder in self.roots.items()}
+        return self.model_copy(update={"root": _absolute(root) if root else None, "roots": roots})
+
+    def folder(self, label: str, name: str) -> str | None:
+        """The folder that holds a data set, None where nobody said."""
+        return self.roots.get(label) or self.roots.get(name) or self.root
+
+
+def _absolute(folder: str) -> str:
+    return os.path.abspath(os.path.expanduser(folder))
+
+
+class Running(BaseModel):
     """How trials run. Nothing here enters a trial's id."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,8 +56,12 @@ class Settings(BaseModel):
     """At most so many trials run together; left out: as many as CPUs and GPUs allow."""
     checkpoint_seconds: float = Field(default=60, ge=0)
     """A checkpoint is written at the end of each epoch, and within one once so many seconds have passed."""
-    data_root: str | None = None
-    """Folder of datasets that are read from disk; left out: what ZOOMBENCH_DATA names."""
+
+
+class Settings(Running):
+    """How trials run, and on which data: all that a trial is told besides what it is."""
+
+    data: Data = Data()
 
 
 class SweepFile(BaseModel):
@@ -48,7 +79,8 @@ class SweepFile(BaseModel):
     margins: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     """Per metric, the largest difference that does not matter."""
     training: Training = Training()
-    settings: Settings = Settings()
+    data: Data = Data()
+    settings: Running = Running()
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -64,6 +96,13 @@ class SweepFile(BaseModel):
         if any(isinstance(seed, int) and not 0 <= seed < 2**53 for seed in seeds):
             raise ValueError("seeds are counted from 0, and stay below 2**53")
         return seeds
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _refuse_data_root(cls, settings: object) -> object:
+        if isinstance(settings, dict) and "data_root" in settings:
+            raise ValueError("data_root is a section of its own now: write `data: {root: FOLDER}` beside settings")
+        return settings
 
     @field_validator("methods", "datasets", "budgets", mode="after")
     @classmethod
@@ -171,7 +210,7 @@ def read(path: Path) -> tuple[SweepFile, Lines]:
 def _explain_at(error: ValidationError) -> str:
     """pydantic's first complaint; the location is said by Lines, and the known keys depend on it."""
     first = complaint(error)
-    models: dict[str, type[BaseModel]] = {"budgets": Budget, "training": Training, "settings": Settings}
+    models: dict[str, type[BaseModel]] = {"budgets": Budget, "training": Training, "data": Data, "settings": Running}
     model = models.get(str(first["loc"][0]), SweepFile) if len(first["loc"]) > 1 else SweepFile
     if first["type"] == "value_error":
         return f"{first['msg'].removeprefix('Value error, ')}, found {first['input']!r}."

@@ -21,11 +21,12 @@ from torch.utils.data import DataLoader
 
 from . import cost, lookup, pictures
 from .budget import Training
+from .contents import content
 from .contract import Method, Output, Zoom
 from .errors import CheckpointError, NonFiniteLoss, TrialError
 from .ledger import replacing, write_json
 from .randomness import get_random_state, seed_everything, set_random_state, stream_seed
-from .spec import TrialSpec
+from .spec import Choice, TrialSpec
 from .sweepfile import Settings
 from .tasks import Task
 from .weights import content_hash
@@ -168,12 +169,12 @@ class _Trial:
         for path, planned in spec.weights.items():
             if content_hash(path) != planned:
                 raise TrialError(f"{path} is not the checkpoint that was planned: it has changed. Run again.")
+        root = settings.data.folder(spec.dataset.label, spec.dataset.name)
+        _refuse_other_data(spec.dataset, root)
         task = spec.task
         dataset = lookup.load("dataset", spec.dataset.name)
         splits = {
-            split: dataset.build(
-                dataset.Config(**spec.dataset.config), settings.data_root, split, spec.budget.image_size
-            )
+            split: dataset.build(dataset.Config(**spec.dataset.config), root, split, spec.budget.image_size)
             for split in ("train", "validation", "test")
         }
         if len(splits["train"]) < 2 or len(splits["test"]) < 1:
@@ -419,6 +420,19 @@ class _Trial:
                 f"{path} cannot be written ({free:.0f} MiB are free there): {error}. Make room, then run again with "
                 "--retry-failed."
             ) from error
+
+
+def _refuse_other_data(dataset: Choice, root: str | None) -> None:
+    """Raise TrialError where the data are not those that the trial's id stands for."""
+    found = content(dataset.name, dataset.config, root) if dataset.content else None
+    if found != dataset.content:
+        declared = lookup.declaration("dataset", dataset.name)
+        absent = declared.missing(declared.config(**dataset.config), root)
+        raise TrialError(
+            f"{dataset.label}: what {root} holds is not the data that was planned: its content is "
+            f"{found or 'not readable'}, expected {dataset.content}. "
+            f"{absent or 'Every machine needs the same copy; if this one is right, run again.'}"
+        )
 
 
 def _cpu_name() -> str:

@@ -121,6 +121,7 @@ def render(table: pd.DataFrame, about: About) -> str:
         energy=any(entry.cost.energy_j is not None for cell in found for entry in cell.entries),
         redrawn="every" if found and all(cell.splits for cell in found) else any(cell.splits for cell in found),
         m=family_size(table, about.reference) if len(table) else 0,
+        contents=table[["dataset", "data"]].dropna().drop_duplicates().sort_values(["dataset", "data"]).values.tolist(),
         devices=sorted(table["device"].dropna().unique()),
         scope=SCOPE,
         level=level(about.alpha),

@@ -56,6 +56,7 @@ COLUMNS = (
     Column("device", "string", "device name"),
     Column("amp", "boolean", "trained under automatic mixed precision"),
     Column("torch", "string", "version of torch"),
+    Column("data", "string", "hash of the index files of a data set from disk; empty for one made by code"),
     Column("started", "string", "ISO 8601 time of the first attempt, UTC"),
     Column("attempts", "Int64", "how often the trial was started"),
 )

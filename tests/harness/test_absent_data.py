@@ -16,27 +16,27 @@ BUDGET = {"image_size": 16, "epochs": 1, "batch": 8}
 def on_real_data(sweep_file):
     """A sweep over two sets from disk and one that needs none."""
 
-    def write(**settings) -> Path:
+    def write(**data) -> Path:
         keys = {"methods": {"uniform": {}}, "datasets": DATASETS, "budgets": {"b": BUDGET}}
-        return sweep_file(**keys, settings=settings)
+        return sweep_file(**keys, data=data)
 
     return write
 
 
 def test_plan_says_what_is_missing_and_how_to_get_it(on_real_data, tmp_path, capsys):
-    path = on_real_data(data_root=str(tmp_path))
+    path = on_real_data(root=str(tmp_path))
     assert cli.main(["plan", str(path), "--results", str(tmp_path / "results")]) == DONE
     said = capsys.readouterr().out
     assert "3 to run" in said
     assert f"dataset cub_200: {tmp_path / 'CUB_200_2011'} has no images.txt" in said
     assert f"dataset birds: {tmp_path / 'inaturalist_2017'} has no train2017.json" in said
     assert "open download, CUB_200_2011.tgz" in said
-    assert said.count("settings.data_root or ZOOMBENCH_DATA names the folder of datasets.") == 2
+    assert said.count("data.root or ZOOMBENCH_DATA names the folder of datasets.") == 2
     assert "dataset corners" not in said
 
 
 def test_run_refuses_in_the_same_words_before_anything_starts(on_real_data, tmp_path, capsys):
-    path = on_real_data(data_root=str(tmp_path))
+    path = on_real_data(root=str(tmp_path))
     cli.main(["plan", str(path), "--results", str(tmp_path / "results")])
     planned = [line for line in capsys.readouterr().out.splitlines() if line.startswith("dataset ")]
     assert cli.main(["run", str(path), "--results", str(tmp_path / "results"), "--serial"]) == 2
@@ -61,7 +61,7 @@ def test_what_is_not_chosen_is_not_missed(on_real_data, tmp_path, capsys):
 
 
 def test_a_set_that_is_there_is_not_missed(on_real_data, tmp_path, data_root, capsys):
-    assert cli.main(["plan", str(on_real_data(data_root=data_root)), "--results", str(tmp_path / "results")]) == DONE
+    assert cli.main(["plan", str(on_real_data(root=data_root)), "--results", str(tmp_path / "results")]) == DONE
     assert "dataset " not in capsys.readouterr().out.split("to run")[1]
 
 

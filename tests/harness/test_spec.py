@@ -38,7 +38,8 @@ def test_seeds_come_first_so_that_a_sweep_stopped_early_is_balanced(sweep_file):
         {"methods": {"tiny": {"width": 4}}},  # the default, spelled out
         {"budgets": {"another label": {"image_size": 16, "epochs": 2, "batch": 16, "cpus": 2, "gpus": 0.5}}},
         {"budgets": {"b": {"image_size": 16, "overview_size": 16, "epochs": 2, "batch": 16}}},
-        {"settings": {"workers": 3, "amp": True, "device": "cpu", "data_root": "/elsewhere"}},
+        {"settings": {"workers": 3, "amp": True, "device": "cpu"}},
+        {"data": {"root": "/elsewhere", "roots": {"corners": "/there"}, "on_bad_file": "skip"}},
         {"name": "another-name"},
         {"margins": {"accuracy": 0.01}},
     ],

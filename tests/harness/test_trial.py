@@ -17,7 +17,7 @@ from zoombench.harness import spec, trial
 from zoombench.harness.contract import Zoom
 from zoombench.harness.errors import CheckpointError, NonFiniteLoss
 from zoombench.harness.spec import TrialSpec
-from zoombench.harness.sweepfile import Settings
+from zoombench.harness.sweepfile import Data, Settings
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_predictions_hold_one_row_per_test_example(tiny, tmp_path):
 def test_what_a_dataset_knows_of_its_examples_stands_beside_their_predictions(sweep_file, data_root, tmp_path):
     keys = {"methods": {"uniform": {}}, "datasets": {"gazecapture": {"frame": 32, "crop": 16, "answer": "sigmoid"}}}
     made = spec.load(sweep_file(**keys)).trials[0]
-    [*_, test] = trial.run(made, tmp_path, Settings(data_root=data_root))
+    [*_, test] = trial.run(made, tmp_path, Settings(data=Data(root=data_root)))
     columns = pq.read_table(tmp_path / "predictions.parquet").to_pandas()
     assert (test.split, test.metric) == ("test", "error")
     assert test.value == pytest.approx(columns["score"].mean())
