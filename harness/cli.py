@@ -126,9 +126,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="folder of the page or file of another format (default: the sweep's folder, else ./report)",
     )
+    report.add_argument(
+        "--all-pictures",
+        action="store_true",
+        help="show also pictures of data whose terms forbid to pass them on; the page then goes to ./report",
+    )
     compare = add("compare", reporting.compare_methods, "compare two methods of a sweep or of a table, seed by seed")
     compare.add_argument("methods", nargs=2, metavar="METHOD", help="the first is compared with the second")
     add_sources(compare)
+    compare.set_defaults(all_pictures=False)
     merge = add("merge", reporting.merge_tables, "join results tables; a trial that is in two of them is compared")
     merge.add_argument("tables", nargs="+", metavar="TABLE", help="results.parquet, results.csv, or a folder of one")
     merge.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where the joined table is written")

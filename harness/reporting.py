@@ -138,8 +138,8 @@ def merge_tables(options: argparse.Namespace) -> int:
     return DONE
 
 
-def of_sweep(sweep: Sweep, ledger: Ledger, run_ids: Mapping[str, str]) -> Source:
-    """What the ledger holds of a sweep, finished or not."""
+def of_sweep(sweep: Sweep, ledger: Ledger, run_ids: Mapping[str, str], *, all_pictures: bool = False) -> Source:
+    """What the ledger holds of a sweep, finished or not; `all_pictures` shows also those that terms forbid to show."""
     import importlib.metadata
 
     import pandas as pd
@@ -151,6 +151,12 @@ def of_sweep(sweep: Sweep, ledger: Ledger, run_ids: Mapping[str, str]) -> Source
     versions = {"zoombench": __version__, "python": sys.version.split()[0]}
     versions |= {name: importlib.metadata.version(name) for name in names if _installed(name)}
     rows = results.rows(sweep, ledger, run_ids=dict(run_ids))
+    own = ", ".join(results.unshareable(sweep))
+    hidden = (
+        f"Pictures of {own} are not shown: the terms of these data forbid to pass them on. "
+        "`zoombench report --all-pictures` writes a page with them, to keep."
+    )
+    shown = f"Pictures of {own} are shown, and the terms of these data forbid to pass them on: keep this page."
     about = page.About(
         sweep=sweep.name,
         reference=sweep.reference,
@@ -158,12 +164,13 @@ def of_sweep(sweep: Sweep, ledger: Ledger, run_ids: Mapping[str, str]) -> Source
         resolved=sweep.resolved(),
         versions=versions,
         commit=", ".join(sorted({row["commit"] for row in rows if row.get("commit")})) or git_commit(),
-        looks=results.looks(sweep, ledger),
+        looks=results.looks(sweep, ledger, of_all=all_pictures),
+        picture_notes=(hidden,) if own and not all_pictures else (),
         predictions=results.predictions(sweep, ledger),
         tracebacks=results.tracebacks(sweep, ledger),
         curves=pd.DataFrame(results.curves(sweep, ledger)),
         margins=sweep.file.margins,
-        notes=results.cautions(sweep, ledger),
+        notes=(*results.cautions(sweep, ledger), *((shown,) if own and all_pictures else ())),
         methods=tuple(dict.fromkeys(trial.method.label for trial in sweep.trials)),
         places=tuple(dict.fromkeys((trial.dataset.label, trial.budget_label) for trial in sweep.trials)),
     )
@@ -189,7 +196,8 @@ def _of_name(name: str | None, options: argparse.Namespace) -> Source:
         raise UsageError(f"no trial of {sweep.name} has started in {ledger.root}. --results names another folder.")
     warn_of_changed_code(sweep.runnable, ledger, stream=sys.stderr)
     planned.record(sweep, ledger)
-    return of_sweep(sweep, ledger, tracking.run_ids(sweep.runnable, ledger))
+    run_ids = tracking.run_ids(sweep.runnable, ledger)
+    return of_sweep(sweep, ledger, run_ids, all_pictures=options.all_pictures)
 
 
 def _of_table(path: Path) -> Source:
@@ -251,9 +259,11 @@ def _chosen(sources: Sequence[Source], options: argparse.Namespace) -> Source:
         margins={**about.margins, **margins},
         alpha=options.alpha if options.alpha is not None else about.alpha,
         notes=(*about.notes, *notes),
-        command=_command(options, about) if source.folder is None or notes or options.metric else about.command,
+        command=_command(options, about)
+        if source.folder is None or notes or options.metric or options.all_pictures
+        else about.command,
     )
-    own = not (notes or options.metric or options.alpha is not None)
+    own = not (notes or options.metric or options.all_pictures or options.alpha is not None)
     return replace(source, table=table, about=about, folder=source.folder if own else None)
 
 
@@ -298,6 +308,7 @@ def _joined(sources: Sequence[Source]) -> Source:
             commit=", ".join(dict.fromkeys(part for about in abouts for part in about.commit.split(", ") if part)),
             versions={name: version for about in reversed(abouts) for name, version in about.versions.items()},
             looks={key: path for about in abouts for key, path in about.looks.items()},
+            picture_notes=tuple(dict.fromkeys(note for about in abouts for note in about.picture_notes)),
             predictions={key: path for about in abouts for key, path in about.predictions.items()},
             tracebacks={key: text for about in abouts for key, text in about.tracebacks.items()},
             curves=pd.concat(curves, ignore_index=True).drop_duplicates() if curves else None,
@@ -340,6 +351,7 @@ def _command(options: argparse.Namespace, about: "About") -> str:
         words += ["--margin", margin]
     words += ["--unpaired"] if options.unpaired else []
     words += ["--alpha", f"{options.alpha:g}"] if options.alpha is not None else []
+    words += ["--all-pictures"] if options.all_pictures else []
     return shlex.join(words)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from .errors import ResultsError
 from .ledger import Ledger
 from .lookup import Kind, declaration
-from .spec import Sweep, TrialSpec
+from .spec import Choice, Sweep, TrialSpec
 
 _COPIED = (
     "n_test",
@@ -42,10 +42,22 @@ def curves(sweep: Sweep, ledger: Ledger) -> list[dict[str, Any]]:
     ]
 
 
-def looks(sweep: Sweep, ledger: Ledger) -> dict[str, Path]:
-    """Folder of pictures of each trial that left some."""
-    folders = {trial.id: ledger.folder(trial.id) / "looks" for trial in sweep.runnable}
+def looks(sweep: Sweep, ledger: Ledger, *, of_all: bool = False) -> dict[str, Path]:
+    """Folder of pictures of each trial that left some; `of_all` includes what terms forbid to show."""
+    folders = {
+        trial.id: ledger.folder(trial.id) / "looks" for trial in sweep.runnable if of_all or is_shareable(trial.dataset)
+    }
     return {trial_id: folder for trial_id, folder in folders.items() if folder.is_dir()}
+
+
+def is_shareable(dataset: Choice) -> bool:
+    """Whether the terms of a data set let others see its pictures: a trial's own record has no say in it."""
+    return declaration("dataset", dataset.name).shareable
+
+
+def unshareable(sweep: Sweep) -> tuple[str, ...]:
+    """Labels of the data sets whose pictures are for their holder's eyes alone."""
+    return tuple(dict.fromkeys(one.dataset.label for one in sweep.runnable if not is_shareable(one.dataset)))
 
 
 def predictions(sweep: Sweep, ledger: Ledger) -> dict[str, Path]:

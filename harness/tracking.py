@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from . import results
 from .errors import TrackingError
 from .ledger import Ledger, write_json
 from .spec import Sweep, TrialSpec
@@ -214,7 +215,7 @@ class _Client:
         for name in ("trial.json", "metrics.jsonl", "failed.json"):
             if (folder / name).exists():
                 self.mlflow.log_artifact(run_id, str(folder / name))
-        if (folder / "looks").is_dir():
+        if (folder / "looks").is_dir() and results.is_shareable(trial.dataset):  # a server has other readers
             self.mlflow.log_artifacts(run_id, str(folder / "looks"), artifact_path="looks")
 
     def _run(self, identity: dict[str, str], *, name: str, more: dict[str, str]) -> str:

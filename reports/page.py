@@ -52,6 +52,8 @@ class About:
     """Commit of the code that ran the trials; empty where nobody knows."""
     looks: Mapping[str, Path] = field(default_factory=dict)
     """trial_id to a folder with N-image.png, N-saliency.png, N-grid.png, N-resampled.png; perhaps N.txt, a caption."""
+    picture_notes: tuple[str, ...] = ()
+    """Why pictures are not among them."""
     predictions: Mapping[str, Path] = field(default_factory=dict)
     """trial_id to a parquet file with columns example and score, by which pictures are chosen and captioned."""
     tracebacks: Mapping[str, str] = field(default_factory=dict)
@@ -131,11 +133,11 @@ def render(table: pd.DataFrame, about: About) -> str:
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
-    page: str = fill(shown=(), picture_notes=())
+    page: str = fill(shown=(), picture_notes=about.picture_notes)
     if about.looks:
         room = (LARGEST_PAGE - len(page.encode())) * 3 // 4  # base64 makes four bytes of three
         shown, notes = collect(table, about.looks, found, predictions=about.predictions, room=max(room, 0))
-        page = fill(shown=shown, picture_notes=notes)
+        page = fill(shown=shown, picture_notes=(*about.picture_notes, *notes))
     return page
 
 
