@@ -1,4 +1,4 @@
-"""zoombench on the command line: list, plan, run, status, report, compare, merge, sync.
+"""zoombench on the command line: list, plan, run, status, report, compare, merge, sync, data.
 
 Exit codes: 0 all trials done; 1 an error of ours; 2 a mistake in the command or the sweep file, nothing started;
 3 finished, some trials failed; 4 stopped, `run` goes on; 130 Ctrl-C or SIGTERM, `run` goes on.
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 
 from .. import __version__
-from . import commands, reporting
+from . import commands, data, reporting
 from .errors import UsageError, ZoombenchError
 
 INTERNAL, USAGE = 1, 2
@@ -139,9 +139,44 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("tables", nargs="+", metavar="TABLE", help="results.parquet, results.csv, or a folder of one")
     merge.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where the joined table is written")
     add_sweep(add("sync", commands.sync_tracking, "send MLflow what it has not received"), only=False)
+    sets = add("data", None, "data sets: what they are, their terms, what is wrong with a copy, a cache of it")
+    of_data = sets.add_subparsers(required=True, metavar="COMMAND")
+
+    def add_data(name: str, command: object, help: str, *, named: bool = True) -> argparse.ArgumentParser:
+        sub = of_data.add_parser(name, help=help, description=help)
+        sub.set_defaults(command=command, set=[])
+        if named:
+            sub.add_argument("name", metavar="NAME", help="a data set, as `zoombench data list` shows them")
+            sub.add_argument("--set", action="append", metavar="KEY=VALUE", help="a setting of it; may be repeated")
+        sub.add_argument("--root", metavar="FOLDER", help="folder of data sets (default: $ZOOMBENCH_DATA)")
+        return sub
+
+    add_data("list", data.list_sets, "list data sets: task, access, whether they are there", named=False)
+    add_data("info", data.show_info, "show what a data set is, its terms, where to get it and what is expected on disk")
+    check = add_data("check", data.check_set, "check a copy of a data set; exit code 1 and a table if it is wrong")
+    check.add_argument(
+        "--decode",
+        nargs="?",
+        type=_count,
+        const=sys.maxsize,
+        metavar="N",
+        help="decode every picture, or N of them (default: read lengths and headers only)",
+    )
+    check.add_argument("--csv", metavar="FILE", help="write everything that is wrong into this file")
+    cache = add_data("cache", data.make_cache, "decode every picture of a data set once; it is then read from there")
+    cache.add_argument(
+        "--limit-gib", type=float, default=20.0, metavar="N", help="refuse a larger cache (default: 20 GiB)"
+    )
+    cache.add_argument("--workers", type=_count, default=1, metavar="N", help="processes that decode (default: 1)")
     listing = add("list", commands.list_names, "list methods, datasets or the sweeps that ship with zoombench")
     listing.add_argument("what", choices=("methods", "datasets", "sweeps"))
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text}, expected a whole number above 0")
+    return int(text)
 
 
 if __name__ == "__main__":
