@@ -19,7 +19,7 @@ from ..harness.budget import Budget
 from ..harness.contract import Method, Output, Zoom
 from ..harness.tasks import Classification, Task
 from .layers.class_activation import ClassActivationNetwork, as_saliency, at_least, boxes_around
-from .layers.resample import box_grid, identity_grid, overview, resample
+from .layers.resample import Images, box_grid, identity_grid, overview, view
 from .layers.warp import conclude
 
 
@@ -66,6 +66,7 @@ class ClassActivationCrop(Method):
     trained for. A method that was never told of an epoch crops.
     """
 
+    takes_bytes = True
     identity: Tensor
 
     def __init__(self, config: Config, *, task: Task, budget: Budget) -> None:
@@ -77,20 +78,20 @@ class ClassActivationCrop(Method):
         self.register_buffer("identity", identity_grid(self.size, self.size), persistent=False)
         self.crops = True
 
-    def forward(self, image: Float[Tensor, "batch 3 rows columns"], target: Any = None) -> Output:
+    def forward(self, image: Images, target: Any = None) -> Output:
         """Answer a batch of images of any size; the loss is the mean of both passes'.
 
         Of both, because the second can crop well only while the first knows the classes on whole views.
         """
-        view = overview(image, self.size)
-        whole = self.network(view)
+        first_look = overview(image, self.size)
+        whole = self.network(first_look)
         prediction, loss = conclude(whole.numbers, task=self.task, target=target)
         activation = self.network.strongest_map(whole.features)
         saliency = as_saliency(activation)
         if not self.crops:
-            return Output(prediction, loss, (Zoom(view, self.identity.expand(len(image), -1, -1, -1), saliency),))
+            return Output(prediction, loss, (Zoom(first_look, self.identity.expand(len(image), -1, -1, -1), saliency),))
         grid = self.look_closer(activation, image_hw=(image.shape[2], image.shape[3]))
-        resampled = resample(image, grid).to(image.dtype)
+        resampled = view(image, grid)
         prediction, second = conclude(self.network(resampled).numbers, task=self.task, target=target)
         if loss is not None and second is not None:
             loss = (loss + second) / 2

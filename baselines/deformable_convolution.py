@@ -8,13 +8,13 @@ not the image, so what the resizing lost stays lost.
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from ..harness.budget import Budget
 from ..harness.contract import Method, Output
 from ..harness.tasks import Task
 from .layers.deformable import Deformable
+from .layers.resample import Images
 from .uniform import Config as UniformConfig
 from .uniform import Uniform
 
@@ -73,13 +73,15 @@ def deform(network: nn.Module, config: Config) -> None:
 class DeformableConvolution(Method):
     """The method `uniform`, its network deformed."""
 
+    takes_bytes = True
+
     def __init__(self, config: Config, *, task: Task, budget: Budget) -> None:
         super().__init__()
         self.uniform = Uniform(UniformConfig(), task=task, budget=budget)
         deform(self.uniform.task_network, config)
         self.learning_rate_multiplier = config.learning_rate_multiplier
 
-    def forward(self, image: Float[Tensor, "batch 3 rows columns"], target: Any = None) -> Output:
+    def forward(self, image: Images, target: Any = None) -> Output:
         """Answer a batch of images of any size; the grid is the identity."""
         output: Output = self.uniform(image, target)
         return output

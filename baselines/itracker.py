@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
 from ..harness.budget import Budget
@@ -72,6 +72,7 @@ class ITracker(Method):
     """Four streams, joined by fully connected layers; the numbers of neurons are the paper's for both trunks."""
 
     inputs = INPUTS
+    takes_bytes = True
 
     def __init__(self, config: Config, *, task: Task, budget: Budget) -> None:
         super().__init__()
@@ -90,9 +91,9 @@ class ITracker(Method):
 
     def forward(  # type: ignore[override]  # the harness passes each of `inputs` by name
         self,
-        face: Float[Tensor, "batch 3 face_rows face_columns"],
-        eye_left: Float[Tensor, "batch 3 left_rows left_columns"],
-        eye_right: Float[Tensor, "batch 3 right_rows right_columns"],
+        face: Real[Tensor, "batch 3 face_rows face_columns"],
+        eye_left: Real[Tensor, "batch 3 left_rows left_columns"],
+        eye_right: Real[Tensor, "batch 3 right_rows right_columns"],
         face_grid: Float[Tensor, "batch cells_down cells_across"],
         target: Any = None,
     ) -> Output:

@@ -14,7 +14,7 @@ from ..harness.budget import Budget
 from ..harness.contract import Method, Output, Zoom
 from ..harness.tasks import Task
 from .layers.backbones import task_network
-from .layers.resample import box_grid, resample
+from .layers.resample import Images, box_grid, resample
 from .layers.warp import answer
 
 INPUTS = ("image", "boxes")
@@ -40,6 +40,7 @@ class OracleCrop(Method):
     """
 
     inputs = INPUTS
+    takes_bytes = True
 
     def __init__(self, config: Config, *, task: Task, budget: Budget) -> None:
         super().__init__()
@@ -50,7 +51,7 @@ class OracleCrop(Method):
 
     def forward(  # type: ignore[override]  # the harness passes each of `inputs` by name
         self,
-        image: Float[Tensor, "batch 3 rows columns"],
+        image: Images,
         boxes: Float[Tensor, "batch count 4"],
         target: Any = None,
     ) -> Output:

@@ -6,14 +6,13 @@ By area average: a warp with a flat saliency map skips pixels, and reads half as
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Float
 from torch import Tensor
 
 from ..harness.budget import Budget
 from ..harness.contract import Method, Output, Zoom
 from ..harness.tasks import Task
 from .layers.backbones import task_network
-from .layers.resample import identity_grid, overview, resample
+from .layers.resample import Images, identity_grid, overview, view
 from .layers.warp import answer
 
 
@@ -34,6 +33,7 @@ def remark(config: Config) -> str | None:
 class Uniform(Method):
     """Resize, then answer."""
 
+    takes_bytes = True
     identity: Tensor
 
     def __init__(self, config: Config, *, task: Task, budget: Budget) -> None:
@@ -44,11 +44,11 @@ class Uniform(Method):
         self.task_network = task_network(task.outputs, budget)
         self.register_buffer("identity", identity_grid(self.size, self.size), persistent=False)
 
-    def forward(self, image: Float[Tensor, "batch 3 rows columns"], target: Any = None) -> Output:
+    def forward(self, image: Images, target: Any = None) -> Output:
         """Answer a batch of images of any size; the grid is the identity, around which each pixel averages its area."""
         grid = self.identity.expand(len(image), -1, -1, -1)
-        view = overview(image, self.size) if self.antialias else resample(image, grid).to(image.dtype)
-        return answer(self.task_network, Zoom(view, grid), task=self.task, target=target)
+        seen = overview(image, self.size) if self.antialias else view(image, grid)
+        return answer(self.task_network, Zoom(seen, grid), task=self.task, target=target)
 
 
 def build(config: Config, task: Task, budget: Budget) -> Uniform:

@@ -20,8 +20,13 @@ The declarations (all but build) are read without importing torch: see harness/l
 
 from typing import Any, ClassVar, NamedTuple
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
+
+SMALL = 256 * 256
+"""Pixels of an image at and below which every method is given floats: making them costs less there than reading bytes
+saves."""
 
 
 class Zoom(NamedTuple):
@@ -51,6 +56,9 @@ class Method(nn.Module):
 
     inputs: ClassVar[tuple[str, ...]] = ("image",)
     """Names of forward's arguments, provided by the dataset. An image is (B, 3, H, W), float in [0, 1]."""
+    takes_bytes: ClassVar[bool] = False
+    """Whether an image may also be uint8, of which 255 is 1: a large one then stays so. True for a method that only
+    hands its images to baselines/layers/resample.py, which takes both."""
 
     def forward(self, image: Tensor, target: Any = None) -> Output:
         """Answer a batch; with a target, also give the loss."""
@@ -62,3 +70,17 @@ class Method(nn.Module):
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """Called before each epoch (counted from 0), for schedules such as blur or freezing."""
+
+
+def given(method: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inputs as a method is given them. What is uint8 is an image; only a large one stays so, where it may."""
+    may = getattr(method, "takes_bytes", False)
+    return {
+        name: tensor if may and tensor.shape[-2] * tensor.shape[-1] > SMALL else as_floats(tensor)
+        for name, tensor in inputs.items()
+    }
+
+
+def as_floats(image: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+    """Bytes as floats in [0, 1]; anything else as it is."""
+    return image.float().div_(255) if image.dtype == torch.uint8 else image

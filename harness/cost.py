@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from .contract import as_floats, given
+
 WARM_UP, TIMED = 10, 50
 """Forward passes before and while timing."""
 
@@ -45,15 +47,20 @@ def measure(
     target: Tensor,
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Cost:
-    """Measure a copy of the method on a batch of its own inputs; latency and operations are of a single image."""
+    """Measure a copy of the method on a batch of its own inputs; latency and operations are of a single image.
+
+    The inputs are as the dataset gives them: latency and memory hold what the method needs to make of bytes. Operations
+    are counted on floats, which a method that reads bytes reads in the same places.
+    """
     device = next(iter(inputs.values())).device
     before = _allocated(device)
     twin = copy.deepcopy(method)
     one = {name: tensor[:1] for name, tensor in inputs.items()}
     twin.eval()
     with torch.no_grad(), autocast():
-        flops, coverage = count_flops(lambda: twin(**one))
-        times = time_calls(lambda: twin(**one), device=device)
+        floats = {name: as_floats(tensor) for name, tensor in one.items()}
+        flops, coverage = count_flops(lambda: twin(**floats))
+        times = time_calls(lambda: twin(**given(twin, one)), device=device)
     return Cost(
         parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
         gflops=flops / 1e9,
@@ -121,7 +128,7 @@ def peak_of_training_step(
 
     def step() -> None:
         with autocast():
-            loss = method(**inputs, target=target).loss
+            loss = method(**given(method, inputs), target=target).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
-from .contract import Zoom
+from .contract import Zoom, as_floats
 
 SIDE = 256
 """Longer side of a picture in pixels, at most, so that a report stays small."""
@@ -20,12 +20,12 @@ GRID_LINES = 17
 def write(image: Tensor, zooms: Sequence[Zoom], folder: Path, *, count: int) -> None:
     """Write N-image.png, N-grid.png, N-resampled.png and, where there is one, N-saliency.png for N = 0 … count - 1.
 
-    image is (B, 3, H, W), float in [0, 1]; only the first zoom is drawn, and nothing for a method without any.
+    image is (B, 3, H, W), float in [0, 1] or bytes; only the first zoom is drawn, and nothing for a method without any.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for n in range(min(count, len(image)) if zooms else 0):
         zoom = zooms[0]
-        picture = _to_picture(_fit(image[n]))
+        picture = _to_picture(_fit(as_floats(image[n])))
         picture.save(folder / f"{n}-image.png")
         draw_grid(picture, zoom.grid[n].float().cpu().numpy()).save(folder / f"{n}-grid.png")
         _to_picture(_fit(zoom.resampled[n])).save(folder / f"{n}-resampled.png")

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from . import cost, lookup, pictures
 from .budget import Training
 from .contents import content
-from .contract import Method, Output, Zoom
+from .contract import Method, Output, Zoom, given
 from .errors import CheckpointError, NonFiniteLoss, TrialError
 from .ledger import replacing, write_json
 from .randomness import get_random_state, seed_everything, set_random_state, stream_seed
@@ -324,7 +324,7 @@ class _Trial:
 
     def _step(self, inputs: dict[str, Tensor], target: Tensor) -> Tensor:
         with self._autocast():
-            loss = self.method(**inputs, target=target).loss
+            loss = self.method(**given(self.method, inputs), target=target).loss
         if loss is None:
             raise TrialError(
                 f"{self.spec.method.name}: forward was given a target and returned an Output without loss."
@@ -349,7 +349,7 @@ class _Trial:
             self.splits[split], [list(range(i, min(i + batch, size))) for i in range(0, size, batch)]
         ):
             with self._autocast():
-                output = self.method(**inputs)
+                output = self.method(**given(self.method, inputs))
             prediction = output.prediction.float()
             finite &= prediction.isfinite().all()
             parts.append(self.task.judge(prediction, target))
@@ -364,7 +364,7 @@ class _Trial:
         return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}, first
 
     def _load(self, dataset: Any, batches: Sequence[list[int]]) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """The method's inputs and the target on the device; what is uint8 is an image and becomes float in [0, 1]."""
+        """The method's inputs and the target on the device."""
         loader: DataLoader[Any] = DataLoader(
             dataset,
             batch_sampler=batches,
@@ -374,10 +374,6 @@ class _Trial:
         )
         for tensors, target in loader:
             inputs = {name: tensors[name].to(self.device, non_blocking=True) for name in self.method.inputs}
-            inputs = {
-                name: tensor.float().div_(255) if tensor.dtype == torch.uint8 else tensor
-                for name, tensor in inputs.items()
-            }
             yield inputs, target.to(self.device, non_blocking=True)
 
     def _gpus(self) -> float:

@@ -6,7 +6,6 @@ grid of what the task network is to see, and the saliency map behind it, or None
 
 from typing import Any
 
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...harness.budget import Budget
@@ -14,7 +13,7 @@ from ...harness.contract import Method, Output, Zoom
 from ...harness.tasks import Task
 from .backbones import WithAuxiliary, task_network
 from .blur import Blur
-from .resample import Size, overview, resample
+from .resample import Images, Size, overview, view
 
 AUXILIARY_WEIGHT = 0.4
 """Of the loss of Inception V3's auxiliary head, as in torchvision's training script."""
@@ -29,6 +28,8 @@ class Warp(Method):
     all that learns, may each have a multiple of their own. `blur`, if there is one, stands before the task network.
     Fits tasks whose answer has no place in the image, such as a class: nothing is mapped back.
     """
+
+    takes_bytes = True
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class Warp(Method):
         self.multipliers = one if isinstance(one, dict) else {"": one}  # "" is the whole estimator
         self.blur = blur
 
-    def forward(self, image: Float[Tensor, "batch 3 rows columns"], target: Any = None) -> Output:
+    def forward(self, image: Images, target: Any = None) -> Output:
         """Answer a batch of images of any size."""
         zoom = zoom_in(image, self.estimator, overview_size=self.overview)
         if self.blur is not None:
@@ -67,10 +68,10 @@ class Warp(Method):
         return [{"params": list(module.parameters()), "lr": learning_rate * multiple} for module, multiple in multiples]
 
 
-def zoom_in(image: Float[Tensor, "batch channels rows columns"], estimator: nn.Module, *, overview_size: Size) -> Zoom:
-    """The image as the estimator wants it seen, in the image's precision."""
+def zoom_in(image: Images, estimator: nn.Module, *, overview_size: Size) -> Zoom:
+    """The image as the estimator wants it seen, in the image's precision if it has one."""
     grid, saliency = estimator(overview(image, overview_size))
-    return Zoom(resample(image, grid).to(image.dtype), grid, saliency)
+    return Zoom(view(image, grid), grid, saliency)
 
 
 def answer(network: nn.Module, zoom: Zoom, *, task: Task, target: Any) -> Output:

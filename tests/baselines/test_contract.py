@@ -245,6 +245,25 @@ def test_forward_draws_nothing_from_pythons_generator(case: Case) -> None:
     assert random.getstate() == state
 
 
+def test_bytes_give_the_answer_and_the_gradients_of_their_floats(case: Case) -> None:
+    assert case.method.takes_bytes
+    images = [name for name, tensor in case.inputs.items() if tensor.ndim == 4 and name != "boxes"]
+    found = []
+    for bytewise in (True, False):
+        levels = {name: (case.inputs[name] * 255).round().to(torch.uint8) for name in images}
+        method = case.build()
+        stir(method)
+        given = levels if bytewise else {name: tensor.float() / 255 for name, tensor in levels.items()}
+        output = method.eval()(**case.inputs | given, target=case.target)
+        assert output.loss is not None
+        output.loss.backward()
+        assert all(zoom.resampled.dtype == torch.float32 for zoom in output.zooms)
+        found.append([output.prediction.detach(), *(p.grad for p in method.parameters() if p.grad is not None)])
+    assert len(found[0]) > 2
+    for one, same in zip(*found, strict=True):
+        torch.testing.assert_close(one, same, rtol=1e-4, atol=1e-5 * max(1e-3, float(same.abs().max())))
+
+
 def test_mixed_precision_keeps_the_grid_in_float32(case: Case) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = case.answer(case.target)

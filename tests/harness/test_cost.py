@@ -95,6 +95,42 @@ def test_peak_memory_grows_with_the_batch():
     assert 1.8 < peaks[1] / peaks[0] < 2.2
 
 
+class Bytes(nn.Module):
+    """Reads an image through a grid, whether it is bytes or floats."""
+
+    takes_bytes = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, image, target=None):
+        prediction = self.scale * resample(image, GRID.expand(len(image), -1, -1, -1)).mean((2, 3))
+        return Output(prediction, None if target is None else functional.cross_entropy(prediction, target))
+
+
+class Floats(Bytes):
+    takes_bytes = False
+
+
+def test_bytes_cost_the_operations_of_floats_and_less_memory_and_time():
+    image = torch.randint(0, 256, (4, 3, 640, 640), dtype=torch.uint8)
+    measured = {
+        kind: cost.measure(
+            kind(),
+            inputs={"image": image},
+            target=torch.zeros(4, dtype=torch.long),
+            autocast=contextlib.nullcontext,
+        )
+        for kind in (Bytes, Floats)
+    }
+    assert measured[Bytes].gflops == measured[Floats].gflops
+    assert measured[Bytes].flop_coverage == measured[Floats].flop_coverage
+    assert measured[Bytes].peak_memory_mib < 1.1 * image.numel() / 2**20
+    assert measured[Floats].peak_memory_mib > 4.9 * image.numel() / 2**20  # the bytes, and floats of them
+    assert measured[Bytes].latency_ms_p50 < measured[Floats].latency_ms_p50
+
+
 def test_quantiles_are_order_statistics():
     times = [float(i) for i in range(1, 101)]
     assert (cost.quantile(times, 0.5), cost.quantile(times, 0.9)) == (50, 90)
