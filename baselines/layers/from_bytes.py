@@ -46,12 +46,12 @@ def sample_u8(
     )
     at = ((top + ring) * across + (left + ring)).flatten(1)[:, None].expand(-1, channels, -1)
     pixels = image.flatten(2)
-    corners = [
+    above_left, above_right, below_left, below_right = (
         pixels[:, :, step:].gather(2, at).to(grid.dtype).view(batch, channels, *grid.shape[1:3])
         for step in (0, 1, across, across + 1)
-    ]
+    )
     right, below = (x - left)[:, None], (y - top)[:, None]
-    upper, lower = (torch.lerp(*pair, right) for pair in (corners[:2], corners[2:]))
+    upper, lower = torch.lerp(above_left, above_right, right), torch.lerp(below_left, below_right, right)
     return torch.lerp(upper, lower, below) / 255
 
 
@@ -65,7 +65,7 @@ def sum_rows(
     planes, (rows, columns) = image.flatten(0, 1), image.shape[2:]
     of_a_stretch = -(-rows // height) * columns
     at_once = AT_ONCE_ON_A_GPU if image.is_cuda else AT_ONCE
-    parts = [_sum_rows(some, height, at_once) for some in planes.split(max(1, at_once // of_a_stretch))]
+    parts = [_sum_rows(some, height, at_once) for some in torch.split(planes, max(1, at_once // of_a_stretch))]
     return torch.cat(parts).view(*image.shape[:2], height, columns)
 
 
@@ -75,7 +75,10 @@ def _sum_rows(planes: UInt8[Tensor, "planes rows columns"], height: int, at_once
     if rows % height == 0:
         share = rows // height
         together = max(1, at_once // planes[:, :share].numel()) * share
-        parts = [part.unflatten(1, (-1, share)).to(kind).sum(2, dtype=kind) for part in planes.split(together, dim=1)]
+        parts = [
+            part.reshape(len(part), -1, share, part.shape[2]).to(kind).sum(2, dtype=kind)
+            for part in torch.split(planes, together, dim=1)
+        ]
         return torch.cat(parts, dim=1).float()
     sums = []
     for stretch in range(height):

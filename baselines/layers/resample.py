@@ -104,10 +104,12 @@ def _mean_of_bytes(image: UInt8[Tensor, "batch channels rows columns"], height: 
     rows, columns = image.shape[2:]
     sums = sum_rows(image, height)
     if columns % width == 0:
-        return sums.unflatten(3, (width, -1)).sum(4) / (255 * (rows / height) * (columns // width))
+        of_areas = sums.view(*sums.shape[:3], width, -1).sum(4)
+        return of_areas / (255 * (rows / height) * (columns // width))
     with torch.autocast(device_type=image.device.type, enabled=False):
         across = _resizing_weights(columns, width, like=sums.new_empty(0, dtype=torch.float64)).float()
-        return sums @ across.mT / (255 * (rows / height))
+        means: Tensor = sums @ across.mT / (255 * (rows / height))
+        return means
 
 
 def _resizing_weights(pixels: int, size: int, *, like: Tensor) -> Float[Tensor, "size pixels"]:
