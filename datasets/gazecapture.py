@@ -22,7 +22,8 @@ from torch.utils.data import Dataset
 from ..harness.errors import DataError
 from ..harness.tasks import Gaze
 from .reading.folders import absent, digest, found
-from .reading.images import cut, load_rgb
+from .reading.images import cut
+from .reading.pictures import read_picture
 from .reading.records import Record
 from .reading.splits import check_split
 from .reading.views import place
@@ -156,7 +157,7 @@ class GazeCapture(Dataset[Example]):
             raise IndexError(f"example {index} of {len(self)} in the {self.split} split")
         frames, config = self.frames, self.config
         # The boxes are of the frame as it is stored.
-        frame = load_rgb(self.folder / str(frames.path[index]), index=index, orient=False)
+        frame = read_picture(self.folder.parent, f"{FOLDER}/{frames.path[index]}", index=index, orient=False)
         height, width = frame.shape[:2]
         side = float(max(height, width))
         whole = place(width, height, wide=side, tall=side)

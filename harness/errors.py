@@ -8,6 +8,7 @@ ZoombenchError
 ├── TrialError             ends one trial, never the sweep; becomes a row of the table
 │   ├── NonFiniteLoss      the loss became nan or infinite: an outcome of the method
 │   ├── DataError          a dataset or a file of it is not there, or not as its reader expects
+│   │   └── BadFile        one picture cannot be read
 │   ├── CheckpointError    a checkpoint does not fit the trial or cannot be read
 │   └── WorkerLost         the trial's process died without a word (killed, out of memory, node gone)
 ├── TrialBusy              another living process holds the trial's lock; not a failure
@@ -48,6 +49,10 @@ class NonFiniteLoss(TrialError):
 
 class DataError(TrialError):
     """A dataset or a file of it is not there, or not as its reader expects."""
+
+
+class BadFile(DataError):
+    """One picture that cannot be read; `data.on_bad_file: skip` goes on without it."""
 
 
 class CheckpointError(TrialError):

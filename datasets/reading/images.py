@@ -5,8 +5,10 @@ empty, damaged where the decoder can see it, or larger than Pillow's limit is an
 JPEG's scan decode to another picture without an error; only a checksum finds them.
 """
 
+import contextlib
 import math
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,42 +17,65 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from ...harness.errors import DataError
+from ...harness.errors import BadFile
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixel edges."""
+Pixels = UInt8[np.ndarray, "height width 3"]
 
 _ORIENTATION = 0x0112
-_TO_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_TO_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.transpose(1, 0, 2),
+    6: lambda stored: stored.transpose(1, 0, 2)[:, ::-1],
+    7: lambda stored: stored.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda stored: stored.transpose(1, 0, 2)[::-1],
 }
+DECODING = 1
+"""Raised when an edit here changes what is decoded, so that caches of before are not used."""
 
 
-def load_rgb(path: Path, *, index: int | None = None, orient: bool = True) -> UInt8[np.ndarray, "height width 3"]:
+def load_rgb(path: Path, *, index: int | None = None, orient: bool = True) -> Pixels:
     """The picture in a file, of any mode, as RGB; the array is read-only.
 
     orient turns it as its EXIF orientation says; False is for sets whose boxes are of the picture as stored.
     Transparency is laid on black. 16-bit grey is divided by 257 and rounded (Pillow's own conversion saturates);
     16-bit colour is its high byte, which is all that Pillow gives and at most one level away.
 
-    Raises DataError with the path, and the example's index where one is given. Pillow's limit on the number of pixels
+    Raises BadFile with the path, and the example's index where one is given. Pillow's limit on the number of pixels
     (Image.MAX_IMAGE_PIXELS) is one here, not a warning, and is held to the header: nothing large is decoded.
     """
+    with _opened(path, index) as file:
+        pixels = np.asarray(_as_rgb(file))
+        return upright(pixels, _orientation(file)) if orient else pixels
+
+
+def read_header(path: Path) -> tuple[int, int, int]:
+    """Height and width of a picture as it is stored, and its EXIF orientation; decodes nothing. Raises BadFile."""
+    with _opened(path, None) as file:
+        return file.height, file.width, _orientation(file)
+
+
+def upright(pixels: Pixels, orientation: int) -> UInt8[np.ndarray, "rows columns 3"]:
+    """Stored pixels, turned as an EXIF orientation says; one that is unknown turns nothing."""
+    turn = _TO_UPRIGHT.get(orientation)
+    return pixels if turn is None else turn(pixels)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, index: int | None) -> Iterator[Image.Image]:
+    """A file whose header could be read; whatever is raised of it becomes BadFile."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # remarks on metadata; what is not readable still raises
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as file:
-                return np.asarray(_as_rgb(_upright(file) if orient else file))
+                yield file
     except Exception as error:  # Pillow's decoders raise of many kinds
         example = "" if index is None else f", example {index}"
-        raise DataError(
+        raise BadFile(
             f"{path}{example}: not readable as an image: {type(error).__name__}: {error}. Fetch this file again, and "
             "compare its checksum with the distributor's if there is one."
         ) from error
@@ -61,17 +86,20 @@ def cut(
 ) -> UInt8[Tensor, "3 side side"]:
     """What a box holds, stretched to a square by one antialiased bilinear filter; zeros where the image has ended."""
     x0, y0, x1, y1 = box
-    left, top = math.floor(x0), math.floor(y0)
-    part = Image.fromarray(image).crop((left, top, math.ceil(x1), math.ceil(y1)))
+    left, top, right, bottom = math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
+    inside = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]  # of a cache no more is read
+    part = Image.new("RGB", (right - left, bottom - top))
+    if inside.size:
+        part.paste(Image.fromarray(inside), (max(0, -left), max(0, -top)))
     part = part.resize((side, side), Image.Resampling.BILINEAR, box=(x0 - left, y0 - top, x1 - left, y1 - top))
     if mirrored:
         part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return torch.from_numpy(np.array(part).transpose(2, 0, 1).copy())
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    turn = _TO_UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))  # metadata that cannot be read turns nothing
-    return image if turn is None else image.transpose(turn)
+def _orientation(image: Image.Image) -> int:
+    turned = image.getexif().get(_ORIENTATION, 1)  # metadata that cannot be read turns nothing
+    return turned if turned in _TO_UPRIGHT else 1
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...harness.errors import DataError
-from .images import Box, cut, load_rgb
+from .images import Box, cut
+from .pictures import read_picture
 from .records import Record
 from .views import central_square, drawn_square, draws, is_mirrored, own_pixels, random_resized, stretched
 
@@ -86,7 +87,7 @@ class LabelledImages(Dataset[Example]):
         if not 0 <= index < len(self):
             raise IndexError(f"example {index} of {len(self)} in the {self.split} split")
         picture, view = self.pictures[index], self.view
-        image = load_rgb(self.folder / picture.path, index=index, orient=self.orient)
+        image = read_picture(self.folder, picture.path, index=index, orient=self.orient)
         drawn = [] if view.seed is None else draws(view.seed, epoch=self.epoch, index=index)
         seen = view.box(image.shape[1], image.shape[0], drawn)
         mirrored = bool(drawn) and is_mirrored(drawn)
