@@ -40,7 +40,7 @@ print(build(records, root, note=note).folder)
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process looks for a cache once."""
-    pictures._opened.cache_clear()
+    pictures._store.cache_clear()
     monkeypatch.delenv("ZOOMBENCH_CACHE", raising=False)
 
 
