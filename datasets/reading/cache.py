@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from ...harness.errors import BadFile, DataError
-from .images import DECODING, Pixels, load_rgb, read_header, upright
+from .images import DECODING, Pixels, load_stored, read_size, upright
 from .pyramid import is_pyramid
 from .records import Record
 
@@ -43,9 +43,9 @@ ROW = np.dtype(
         ("offset", "<u8"),
         ("height", "<u4"),
         ("width", "<u4"),
-        ("orientation", "<u4"),
         ("file_bytes", "<u8"),
         ("changed_ns", "<i8"),
+        ("orientation", "<u4"),
     ]
 )
 
@@ -226,7 +226,6 @@ def _is_whole(folder: Path, root: Path) -> bool:
 class _Planned(NamedTuple):
     height: int
     width: int
-    orientation: int
     file_bytes: int
     changed_ns: int
 
@@ -238,12 +237,12 @@ def _plan(paths: set[str], root: Path) -> tuple[dict[str, _Planned], tuple[tuple
         if is_pyramid(root / path):
             continue  # reads what is seen as fast, from fewer bytes
         try:
-            header = read_header(root / path)
+            size = read_size(root / path)
             state = (root / path).stat()
         except BadFile as error:
             unreadable.append((path, str(error)))
         else:
-            planned[path] = _Planned(*header, state.st_size, state.st_mtime_ns)
+            planned[path] = _Planned(*size, state.st_size, state.st_mtime_ns)
     return planned, tuple(unreadable)
 
 
@@ -252,7 +251,7 @@ def _layout(planned: dict[str, _Planned]) -> tuple[np.ndarray, int]:
     rows = np.zeros(len(planned), dtype=ROW)
     offset = 0
     for at, (path, one) in enumerate(planned.items()):
-        rows[at] = (key_of(path), offset, *one)
+        rows[at] = (key_of(path), offset, *one, 1)
         small = overview_size(one.height, one.width)
         offset += 3 * (one.height * one.width + small[0] * small[1])
     if len(set(rows["key"].tolist())) < len(rows):
@@ -296,10 +295,12 @@ def _write(
     write = partial(_write_one, draft / "pixels.bin", root)
     with ProcessPoolExecutor(workers) if workers > 1 else contextlib.nullcontext() as pool:
         done = pool.map(write, paths, rows, chunksize=16) if pool else map(write, paths, rows)
-        for at, why in enumerate(done):
-            if why is not None:
-                unreadable.append((paths[at], why))
+        for at, found in enumerate(done):
+            if isinstance(found, str):
+                unreadable.append((paths[at], found))
                 decoded[at] = False
+            else:
+                rows[at]["orientation"] = found
             note(at + 1, len(paths))
     index = np.sort(rows[decoded], order="key").tobytes()
     (draft / "index.npy").write_bytes(index)
@@ -318,10 +319,10 @@ def _write(
     draft.rename(folder)
 
 
-def _write_one(pixels: Path, root: Path, path: str, row: np.void) -> str | None:
-    """Decode one picture into its place; why it cannot be, if so."""
+def _write_one(pixels: Path, root: Path, path: str, row: np.void) -> int | str:
+    """Decode one picture into its place: its orientation, or why it cannot be."""
     try:
-        picture = load_rgb(root / path, orient=False)
+        picture, orientation = load_stored(root / path)
     except BadFile as error:
         return str(error)
     height, width = picture.shape[:2]
@@ -333,7 +334,7 @@ def _write_one(pixels: Path, root: Path, path: str, row: np.void) -> str | None:
         stream.seek(int(row["offset"]))
         stream.write(picture.tobytes())
         stream.write(low.tobytes())
-    return None
+    return orientation
 
 
 @contextlib.contextmanager

@@ -48,15 +48,20 @@ def load_rgb(path: Path, *, index: int | None = None, orient: bool = True) -> Pi
     Raises BadFile with the path, and the example's index where one is given. Pillow's limit on the number of pixels
     (Image.MAX_IMAGE_PIXELS) is one here, not a warning, and is held to the header: nothing large is decoded.
     """
+    pixels, orientation = load_stored(path, index=index)
+    return upright(pixels, orientation) if orient else pixels
+
+
+def load_stored(path: Path, *, index: int | None = None) -> tuple[Pixels, int]:
+    """The pixels as they are stored, as load_rgb gives them without orient, and the picture's EXIF orientation."""
     with _opened(path, index) as file:
-        pixels = np.asarray(_as_rgb(file))
-        return upright(pixels, _orientation(file)) if orient else pixels
+        return np.asarray(_as_rgb(file)), _orientation(file)
 
 
-def read_header(path: Path) -> tuple[int, int, int]:
-    """Height and width of a picture as it is stored, and its EXIF orientation; decodes nothing. Raises BadFile."""
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture as it is stored; decodes nothing. Raises BadFile."""
     with _opened(path, None) as file:
-        return file.height, file.width, _orientation(file)
+        return file.height, file.width
 
 
 def upright(pixels: Pixels, orientation: int) -> UInt8[np.ndarray, "rows columns 3"]:

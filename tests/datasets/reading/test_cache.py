@@ -1,6 +1,5 @@
 """A cache gives what the files give, or is not used."""
 
-import io
 import os
 import signal
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from zoombench.datasets.reading import cache, pictures
 from zoombench.datasets.reading.images import cut, load_rgb
@@ -252,6 +251,11 @@ def test_several_workers_write_the_same_cache(root: Path) -> None:
     assert (alone.folder / "pixels.bin").read_bytes() == pixels
 
 
+def test_the_size_of_a_png_is_known_without_decoding_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    assert cache.estimate(records(root), root).pictures == 10
+
+
 def test_progress_is_told(root: Path) -> None:
     heard: list[tuple[int, int]] = []
     cache.build(records(root), root, note=lambda done, of: heard.append((done, of)))
@@ -307,12 +311,11 @@ def test_who_reads_while_it_is_replaced_keeps_what_it_has(flat: Path) -> None:
 
 
 def test_a_picture_that_changes_while_it_is_built_is_left_out(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def swapped(path: Path, **settings: bool) -> np.ndarray:
-        content = io.BytesIO(path.read_bytes())
-        picture = np.asarray(Image.open(content))
-        return picture[:32] if path.name == "7.png" else picture
+    def swapped(path: Path) -> tuple[np.ndarray, int]:
+        picture = load_rgb(path)
+        return (picture[:32] if path.name == "7.png" else picture), 1
 
-    monkeypatch.setattr(cache, "load_rgb", swapped)
+    monkeypatch.setattr(cache, "load_stored", swapped)
     built = cache.build(records(flat), flat)
     assert [path for path, _ in built.unreadable] == ["set/7.png"]
     assert "it is 64 x 32 px, and its header said 64 x 64" in built.unreadable[0][1]

@@ -141,7 +141,7 @@ def test_an_overview_is_close_to_the_mean_of_areas(whole: np.ndarray, path: Path
     exact = np.asarray(Image.fromarray(whole).resize(size, Image.Resampling.BOX))
     assert found.shape == exact.shape
     assert np.abs(found.astype(int) - exact).max() <= 12
-    assert np.abs(found.astype(int) - exact).mean() < 0.7
+    assert np.abs(found.astype(int) - exact).mean() < 1.2
 
 
 def test_overview_and_parts_of_a_turned_photograph_show_the_same_places(tmp_path: Path) -> None:
