@@ -11,6 +11,7 @@ from .spec import Choice, Sweep, TrialSpec
 
 _COPIED = (
     "n_test",
+    "bad_files",
     "parameters",
     "gflops",
     "flop_coverage",

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from . import cost, lookup, pictures
+from .bad_files import Skipped, Skipping
 from .budget import Training
 from .contents import content
 from .contract import Method, Output, Zoom, given
@@ -155,6 +156,7 @@ class _Trial:
     last_finite: float = math.nan
     random_state: dict[str, Any] | None = None
     """Of a checkpoint from within an epoch: to be set again after the epoch has been started anew."""
+    skipped: Skipped = field(default_factory=Skipped)
     epoch_random_state: dict[str, Any] | None = None
     """When this epoch was started: it is started from the same state when the trial goes on."""
 
@@ -205,7 +207,7 @@ class _Trial:
         """
         if not (self.workdir / "cost.json").exists():
             batch = list(range(min(self.spec.budget.batch, len(self.splits["train"]))))
-            inputs, target = next(self._load(self.splits["train"], [batch]))
+            inputs, target, _ = next(self._load("train", [batch]))
             try:
                 measured = cost.measure(self.method, inputs=inputs, target=target, autocast=self._autocast)
             except Exception as error:  # noqa: BLE001 - a stranger's method may not be copied, or not fit twice
@@ -229,7 +231,7 @@ class _Trial:
         indices = torch.randperm(len(train), generator=order).tolist()
         batches = [indices[i * budget.batch : (i + 1) * budget.batch] for i in range(self.step, self.steps)]
         resumed_at, saved = time.monotonic(), time.monotonic()
-        for inputs, target in self._load(train, batches):
+        for inputs, target, _ in self._load("train", batches):
             self.unread.append(self._step(inputs, target))
             self.step += 1
             if len(self.unread) >= CHECK_EVERY:
@@ -256,12 +258,17 @@ class _Trial:
     def finish(self, note: Callable[..., None]) -> Iterator[Score]:
         """Judge the test split, and leave the files of a finished trial."""
         columns, (inputs, output) = self._judge("test")
-        numbers = {"example": torch.arange(len(columns["score"]))} | columns
         # Such as the class of device, so that scores of each can be told apart.
         known = getattr(self.splits["test"], "facts", {})
-        table = pa.table({name: column.cpu().numpy() for name, column in numbers.items()} | known)
+        read = columns["example"].tolist()
+        table = pa.table(
+            {name: column.cpu().numpy() for name, column in columns.items()}
+            | {name: [values[index] for index in read] for name, values in known.items()}
+        )
         with replacing(self.workdir / "predictions.parquet") as stream:
             pq.write_table(table, stream)
+        if self.skipped.count:
+            note("bad files", skipped=self.skipped.named)
         shift = None
         try:
             shift = grid_shift(output.zooms)
@@ -275,6 +282,7 @@ class _Trial:
             "weights_sha256": weights_hash(self.method),
             "gpu_hours": self._gpus() * self.train_seconds / 3600,
             "n_test": len(columns["score"]),
+            "bad_files": self.skipped.count,
             "grid_shift": shift,
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else _cpu_name(),
             "amp": self.settings.amp,
@@ -297,6 +305,7 @@ class _Trial:
             "step": self.step,
             "loss_sum": self.loss_sum,
             "train_seconds": self.train_seconds,
+            "skipped": self.skipped.reasons,
             "history": [tuple(score) for score in self.history],
         }
         self._write_torch(state, self.checkpoint)
@@ -321,6 +330,7 @@ class _Trial:
         self.epoch, self.step = state["epoch"], state["step"]
         self.loss_sum, self.train_seconds = state["loss_sum"], state["train_seconds"]
         self.history = [Score(*score) for score in state["history"]]
+        self.skipped = Skipped(state.get("skipped", {}))
 
     def _step(self, inputs: dict[str, Tensor], target: Tensor) -> Tensor:
         with self._autocast():
@@ -345,14 +355,18 @@ class _Trial:
         parts: list[dict[str, Tensor]] = []
         first = None
         finite = torch.ones((), dtype=torch.bool, device=self.device)
-        for inputs, target in self._load(
-            self.splits[split], [list(range(i, min(i + batch, size))) for i in range(0, size, batch)]
+        for inputs, target, read in self._load(
+            split, [list(range(i, min(i + batch, size))) for i in range(0, size, batch)]
         ):
             with self._autocast():
                 output = self.method(**given(self.method, inputs))
             prediction = output.prediction.float()
             finite &= prediction.isfinite().all()
-            parts.append(self.task.judge(prediction, target))
+            columns = self.task.judge(prediction, target)
+            if len(read) < len(target):  # the others stand for files that cannot be read
+                kept = torch.tensor(read, device=self.device) - len(parts) * batch
+                columns = {name: column[kept] for name, column in columns.items()}
+            parts.append({"example": torch.tensor(read, dtype=torch.int64)} | columns)
             first = first or (inputs, output)
         if not finite:
             raise NonFiniteLoss(
@@ -363,18 +377,24 @@ class _Trial:
         assert first is not None
         return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}, first
 
-    def _load(self, dataset: Any, batches: Sequence[list[int]]) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """The method's inputs and the target on the device."""
+    def _load(self, split: str, batches: Sequence[list[int]]) -> Iterator[tuple[dict[str, Tensor], Tensor, list[int]]]:
+        """The method's inputs and the target on the device, and which examples of the batch could be read."""
+        skips = self.settings.data.on_bad_file == "skip"
         loader: DataLoader[Any] = DataLoader(
-            dataset,
+            Skipping(self.splits[split]) if skips else self.splits[split],
             batch_sampler=batches,
             num_workers=self.settings.workers,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # its own: the global one belongs to dropout, and to a checkpoint
         )
-        for tensors, target in loader:
+        for indices, (tensors, target, *are_it) in zip(batches, loader, strict=True):
+            read = indices
+            if are_it and not are_it[0].all():
+                read = [index for index, is_it in zip(indices, are_it[0].tolist(), strict=True) if is_it]
+                for index in set(indices) - set(read):
+                    self.skipped.note(split, index, self.splits[split])
             inputs = {name: tensors[name].to(self.device, non_blocking=True) for name in self.method.inputs}
-            yield inputs, target.to(self.device, non_blocking=True)
+            yield inputs, target.to(self.device, non_blocking=True), read
 
     def _gpus(self) -> float:
         if self.device.type != "cuda":

@@ -41,6 +41,7 @@ COLUMNS = (
     Column("n_test", "Int64", "test examples behind the score"),
     Column("n_train", "Int64", "training examples; needed where each seed has a split of its own"),
     Column("split_id", "string", "which train and test examples; empty where every seed has the same"),
+    Column("bad_files", "Int64", "examples left out because their files cannot be read (data.on_bad_file: skip)"),
     Column("epoch", "Int64", "epochs trained"),
     Column("parameters", "Int64", "trainable parameters"),
     Column("gflops", "Float64", "1e9 floating-point operations for one image, forward; a multiply-add is two"),
