@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageFile
 from torch import Tensor
 
 from ...harness.errors import BadFile
@@ -77,7 +77,7 @@ def _opened(path: Path, index: int | None) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # remarks on metadata; what is not readable still raises
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
+            with _never_grey_at_the_end(), Image.open(path) as file:
                 yield file
     except Exception as error:  # Pillow's decoders raise of many kinds
         example = "" if index is None else f", example {index}"
@@ -140,6 +140,17 @@ def stretch(part: Pixels, box: Box, side: int, *, mirrored: bool) -> UInt8[Tenso
     if mirrored:
         view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return torch.from_numpy(np.array(view).transpose(2, 0, 1).copy())
+
+
+@contextlib.contextmanager
+def _never_grey_at_the_end() -> Iterator[None]:
+    """Whatever another library has set, a file that is cut off is an error and not a picture with a grey rest."""
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _orientation(image: Image.Image) -> int:

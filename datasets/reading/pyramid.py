@@ -138,9 +138,7 @@ class Pyramid:
 
 
 def is_pyramid(path: Path) -> bool:
-    """Whether a file is a TIFF in tiles whose second picture is a reduced first one; reads its tags alone."""
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return False
+    """Whether a file, by whatever name, is a TIFF in tiles whose second picture is a reduced first one."""
     try:
         with path.open("rb") as stream:
             return _is_pyramid(stream)

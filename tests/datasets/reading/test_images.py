@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from zoombench.datasets.reading.images import cut, load_rgb
-from zoombench.harness.errors import DataError
+from zoombench.harness.errors import BadFile
 
 RAMP = np.linspace(0, 255, 48 * 64).reshape(48, 64).round().astype(np.uint8)
 COLOUR = np.stack([RAMP, RAMP[::-1], 255 - RAMP], axis=2)
@@ -53,6 +53,31 @@ def png_rgb_16(pixels: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
 
 
+def tiff_rgb_16(pixels: np.ndarray) -> bytes:
+    """TIFF 6.0, one strip, by hand for the same reason."""
+    height, width, _ = pixels.shape
+    strip, bits = 8, 8 + pixels.nbytes
+    tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, bits), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, strip), (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, pixels.nbytes)]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    table = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    return (
+        b"II"
+        + struct.pack("<HI", 42, bits + 6)
+        + pixels.astype("<u2").tobytes()
+        + struct.pack("<3H", 16, 16, 16)
+        + table
+    )
+
+
+def rotten() -> bytes:
+    """A JPEG in whose scan 200 bytes were changed; none becomes a marker."""
+    content = bytearray(jpeg())
+    for at in range(len(content) // 2, len(content) // 2 + 200):
+        content[at] = (content[at] ^ 0x10) & 0xFE
+    return bytes(content)
+
+
 GREY_16 = (RAMP.astype(np.uint32) * 257 + 100).clip(max=65535).astype(np.uint16)
 OPAQUE = Image.fromarray(np.dstack([COLOUR, np.full_like(RAMP, 255)]))
 HALF = Image.fromarray(np.dstack([np.full_like(COLOUR, 200), np.full_like(RAMP, 128)]))
@@ -70,6 +95,8 @@ READABLE: dict[str, tuple[Callable[[], bytes], np.ndarray, int]] = {
     "16-bit grey png": (lambda: encoded(Image.fromarray(GREY_16), "PNG"), GREY, 0),
     "16-bit grey tiff": (lambda: encoded(Image.fromarray(GREY_16), "TIFF"), GREY, 0),
     "16-bit colour png": (lambda: png_rgb_16(COLOUR.astype(np.uint16) * 257), COLOUR, 0),
+    "16-bit colour tiff": (lambda: tiff_rgb_16(COLOUR.astype(np.uint16) * 257), COLOUR, 0),
+    "200 bytes of the scan changed, which no decoder sees": (rotten, COLOUR, 255),
     "palette": (lambda: encoded(PALETTE, "PNG"), np.asarray(PALETTE.convert("RGB")), 0),
     "palette with transparency": (
         lambda: encoded(PALETTE, "PNG", transparency=PALETTE.getpixel((0, 0))),
@@ -124,10 +151,21 @@ def test_a_file_that_cannot_be_read_is_named_with_index_and_reason(kind: str, tm
     content, reason = REFUSED[kind]
     path = written(tmp_path, content())
     warnings.simplefilter("ignore")  # as elsewhere; pytest restores its own, under which every warning is an error
-    with pytest.raises(DataError, match=rf"picture.jpg, example 17: not readable as an image: .*({reason})") as raised:
+    with pytest.raises(BadFile, match=rf"picture.jpg, example 17: not readable as an image: .*({reason})") as raised:
         load_rgb(path, index=17)
     assert str(path) in str(raised.value)
     assert "Fetch this file again" in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REFUSED if kind.startswith("truncated")])
+def test_a_truncated_file_is_refused_whatever_another_library_has_set(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    content, reason = REFUSED[kind]
+    with pytest.raises(BadFile, match=reason):
+        load_rgb(written(tmp_path, content()))
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
 
 
 def test_a_changed_byte_in_the_scan_is_not_seen(tmp_path: Path) -> None:

@@ -182,7 +182,9 @@ def test_a_pyramid_is_known_by_its_tags(tmp_path: Path, form: str) -> None:
     assert is_pyramid(tmp_path / "p.tif")
     assert not is_pyramid(tmp_path / "flat.tif")
     (tmp_path / "p.tif").rename(tmp_path / "p.jpg")
-    assert not is_pyramid(tmp_path / "p.jpg")
+    assert is_pyramid(tmp_path / "p.jpg")
+    (tmp_path / "photograph.tif").write_bytes(with_orientation(1))
+    assert not is_pyramid(tmp_path / "photograph.tif")
 
 
 @pytest.mark.parametrize(
