@@ -31,7 +31,7 @@ def sample_u8(
     batch, channels, rows, columns = image.shape
     ring = int(beyond == "zeros")
     x, y = (
-        # Its gradient is zero also where it equals a bound; that of clamp is not.
+        # Its gradient is zero also where it equals a bound, as grid_sample's is; clamp's is not in every torch.
         functional.hardtanh((grid[..., axis] + 1) * ((side - 1) / 2), -ring, side - 1 + ring)
         for axis, side in ((0, columns), (1, rows))
     )
