@@ -227,7 +227,7 @@ class SaliencySampler(nn.Module):
         self.overview_size = overview_size or task_size
 
     def forward(self, image: Tensor, *, blur: Tensor | None = None) -> Sampled:
-        """Answer a batch of images (B, C, H, W), floating point.
+        """Answer a batch of images (B, C, H, W), floating point, or uint8 of which 255 is 1.
 
         blur (B,): resolution of each resampled image, from 0 for the coarsest, 64/224 of its size, to 1. The authors
         draw it uniformly in the first quarter of the epochs: torch.rand(len(image), device=image.device).

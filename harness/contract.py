@@ -18,6 +18,7 @@ depend on what start_epoch set: a trial that is killed after its last epoch is j
 The declarations (all but build) are read without importing torch: see harness/lookup.py.
 """
 
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -76,7 +77,7 @@ def given(method: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """The inputs as a method is given them. What is uint8 is an image; only a large one stays so, where it may."""
     may = getattr(method, "takes_bytes", False)
     return {
-        name: tensor if may and tensor.shape[-2] * tensor.shape[-1] > SMALL else as_floats(tensor)
+        name: tensor if may and math.prod(tensor.shape[-2:]) > SMALL else as_floats(tensor)
         for name, tensor in inputs.items()
     }
 
