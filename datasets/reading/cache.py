@@ -93,9 +93,6 @@ class Store:
         with (folder / "pixels.bin").open("rb") as stream:
             self.pixels = np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
 
-    def __contains__(self, path: str) -> bool:
-        return self._row(path) is not None
-
     def read(self, path: str, *, orient: bool = True) -> Pixels | None:
         """What load_rgb gives of the file root/path, read-only; None where it is not held or has changed since."""
         row = self._row(path)
