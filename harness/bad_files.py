@@ -6,6 +6,7 @@ for every method and every seed, and predictions still pair by their number. Eac
 LIMIT of a split the trial is refused, as its numbers would be of another data set.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,11 +56,25 @@ class Skipped:
             bad[index] = f"example {index} of {split}: not readable at first, readable now"
         except BadFile as error:
             bad[index] = str(error)
+        self.check(split, examples)
+
+    def check(self, split: str, examples: Any) -> None:
+        """Raise DataError where there are too many of a split."""
+        bad = self.reasons.get(split, {})
         if len(bad) > LIMIT * len(examples):
             raise DataError(
                 f"{len(bad)} of {len(examples)} {split} examples cannot be read, above {LIMIT:.1%}: scores would be of "
                 f"another data set. The first: {next(iter(bad.values()))}"
             )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Skipped"]) -> "Skipped":
+        """What several processes of a trial found, each in its share."""
+        reasons: dict[str, dict[int, str]] = {}
+        for part in parts:
+            for split, bad in part.reasons.items():
+                reasons.setdefault(split, {}).update(bad)
+        return cls(reasons)
 
     @property
     def count(self) -> int:

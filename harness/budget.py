@@ -29,6 +29,9 @@ class Budget(BaseModel):
     """CPU threads of one trial. Not part of a trial's id."""
     gpus: float | None = Field(default=None, ge=0)
     """GPUs of one trial, fractions allowed; left out: 1 where there is a GPU, else 0. Not part of a trial's id."""
+    processes: int | None = Field(default=None, ge=1)
+    """Processes that share each batch of a trial, each with a GPU of its own where there are any; left out: one for
+    each whole GPU. Not part of a trial's id."""
 
     @field_validator("gpus")
     @classmethod
@@ -36,6 +39,26 @@ class Budget(BaseModel):
         if gpus is not None and gpus > 1 and gpus != int(gpus):
             raise ValueError("gpus is a whole number, or a fraction of one")
         return gpus
+
+    @field_validator("processes")
+    @classmethod
+    def _one_gpu_each(cls, processes: int | None, info: ValidationInfo) -> int | None:
+        gpus, batch = info.data.get("gpus"), info.data.get("batch")
+        if processes is not None and processes > 1 and gpus not in (None, 0, processes):
+            raise ValueError(f"each process has a GPU of its own, and gpus is {gpus:g}; on the CPU gpus is 0")
+        if processes is not None and batch is not None and processes > batch:
+            raise ValueError(f"a batch of {batch} cannot be shared by so many processes")
+        return processes
+
+    @property
+    def gpus_where_there_are(self) -> float:
+        """GPUs of one trial on a machine that has some."""
+        return float(self.processes or 1) if self.gpus is None else self.gpus
+
+    @property
+    def cpus_taken(self) -> int:
+        """CPUs of one trial: a process has one at least."""
+        return max(self.cpus, self.processes or 1)
 
     @field_validator("task_network")
     @classmethod

@@ -27,10 +27,12 @@ def refuse_absent_devices(trials: Sequence[TrialSpec], settings: Settings) -> No
             )
     cpus = os.cpu_count() or 1
     for trial in trials:
-        if trial.budget.cpus > cpus:
+        budget = trial.budget
+        if budget.cpus_taken > cpus:
+            asked = f"cpus: {budget.cpus}" if budget.cpus == budget.cpus_taken else f"processes: {budget.processes}"
             raise UsageError(
-                f"budget {trial.budget_label}: cpus: {trial.budget.cpus}, and this machine has {cpus}. "
-                "Lower it, or give --address of a cluster."
+                f"budget {trial.budget_label}: {asked}, and this machine has {cpus}"
+                f"{'' if budget.cpus == budget.cpus_taken else ' CPUs'}. Lower it, or give --address of a cluster."
             )
 
 

@@ -61,7 +61,7 @@ class TrialSpec:
             "method": [self.method.name, self.method.version, self._by_content(self.method.config)],
             "dataset": [self.dataset.name, self.dataset.version, self.dataset.config]
             + ([self.dataset.content] if self.dataset.content else []),
-            "budget": self._by_content(self.budget.model_dump(exclude={"cpus", "gpus"}))
+            "budget": self._by_content(self.budget.model_dump(exclude={"cpus", "gpus", "processes"}))
             | {"overview_size": self.budget.overview},
             "training": self.training.model_dump(),
             "seed": self.seed,

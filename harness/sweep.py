@@ -196,12 +196,11 @@ def _cluster(address: str | None) -> Iterator[None]:
 
 
 def _resources(trial: TrialSpec, settings: Settings, gpus_there: float) -> dict[str, float]:
-    wanted = trial.budget.gpus
-    if settings.device == "cpu":
-        wanted = 0
-    elif wanted is None:
-        wanted = 1 if gpus_there else 0
-    return {"CPU": float(trial.budget.cpus)} | ({"GPU": float(wanted)} if wanted else {})
+    budget = trial.budget
+    wanted = (
+        0.0 if settings.device == "cpu" or (budget.gpus is None and not gpus_there) else budget.gpus_where_there_are
+    )
+    return {"CPU": float(budget.cpus_taken)} | ({"GPU": wanted} if wanted else {})
 
 
 def _look_for_the_impossible(

@@ -243,7 +243,7 @@ def _flat(trial: TrialSpec) -> dict[str, Any]:
     sections = {
         "method": trial.method.config,
         "dataset": trial.dataset.config,
-        "budget": trial.budget.model_dump(exclude={"cpus", "gpus"}),
+        "budget": trial.budget.model_dump(exclude={"cpus", "gpus", "processes"}),
         "training": trial.training.model_dump(),
     }
     for section, settings in sections.items():

@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from . import cost, lookup, pictures
+from . import cost, lookup, parallel, pictures
 from .bad_files import Skipped, Skipping
 from .budget import Training
 from .contents import content
 from .contract import Method, Output, Zoom, given
 from .errors import CheckpointError, NonFiniteLoss, TrialError
 from .ledger import replacing, write_json
+from .parallel import Ranks
 from .randomness import get_random_state, seed_everything, set_random_state, stream_seed
 from .spec import Choice, TrialSpec
 from .sweepfile import Settings
@@ -37,6 +38,8 @@ CHECK_EVERY = 20
 EXAMPLES_TO_PICTURE = 12
 """Of the test split, the same for every method: the report shows the best, the worst and the flipped of them."""
 DEFAULTS = Settings()
+EXTRA = "_extra_state"
+"""How torch's names of what get_extra_state gave end."""
 
 
 class Score(NamedTuple):
@@ -63,10 +66,19 @@ def run(
 
     Raises NonFiniteLoss, CheckpointError, and whatever the method or the dataset raises.
     """
-    torch.set_num_threads(spec.budget.cpus)
     device = pick_device(spec, settings)
-    trial = _Trial.build(spec, workdir, settings, device)
+    with parallel.ranks_of(spec, workdir, settings, device) as ranks:
+        yield from run_as(ranks, spec, workdir, settings, note)
+
+
+def run_as(
+    ranks: Ranks, spec: TrialSpec, workdir: Path, settings: Settings, note: Callable[..., None] = ignore
+) -> Iterator[Score]:
+    """What `run` does, in one of the trial's processes: only the one that leads writes to workdir."""
+    torch.set_num_threads(max(1, spec.budget.cpus // ranks.count))
+    trial = _Trial.build(spec, workdir, settings, ranks)
     trial.measure_cost(note)
+    trial.begin()
     if trial.checkpoint.exists():
         trial.restore()
         note("resume", epoch=trial.epoch, step=trial.step)
@@ -137,10 +149,13 @@ class _Trial:
     spec: TrialSpec
     workdir: Path
     settings: Settings
+    ranks: Ranks
     device: torch.device
     task: Task
     splits: dict[str, Any]
     method: Method
+    forward: nn.Module
+    """What is called in training: the method, or what averages its gradients over the ranks."""
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     steps: int
@@ -165,8 +180,9 @@ class _Trial:
         return self.workdir / "checkpoint.pt"
 
     @classmethod
-    def build(cls, spec: TrialSpec, workdir: Path, settings: Settings, device: torch.device) -> "_Trial":
+    def build(cls, spec: TrialSpec, workdir: Path, settings: Settings, ranks: Ranks) -> "_Trial":
         """Everything a trial needs, from its seed: the same in a fresh process and in a used one."""
+        device = ranks.own(pick_device(spec, settings))
         workdir.mkdir(parents=True, exist_ok=True)
         for path, planned in spec.weights.items():
             if content_hash(path) != planned:
@@ -182,7 +198,7 @@ class _Trial:
         if len(splits["train"]) < 2 or len(splits["test"]) < 1:
             raise TrialError(f"{spec.dataset.label}: too few examples to train and test ({len(splits['train'])}).")
         module = lookup.load("method", spec.method.name)
-        seed_everything(spec.seed, "initialisation")
+        seed_everything(spec.seed, "initialisation", *ranks.name)
         method = module.build(module.Config(**spec.method.config), task, spec.budget).to(device)
         groups = method.parameter_groups(spec.training.learning_rate)
         steps = max(1, len(splits["train"]) // spec.budget.batch)
@@ -191,21 +207,23 @@ class _Trial:
             spec=spec,
             workdir=workdir,
             settings=settings,
+            ranks=ranks,
             device=device,
             task=task,
             splits=splits,
             method=method,
+            forward=method,
             optimizer=optimizer,
             schedule=schedule,
             steps=steps,
         )
 
     def measure_cost(self, note: Callable[..., None]) -> None:
-        """Once a trial and before it trains, so that nothing of it can be lost; then the training's seed is set.
+        """Once a trial and before it trains, so that nothing of it can be lost.
 
         A method whose cost cannot be measured is trained all the same: its cost stays absent from the table.
         """
-        if not (self.workdir / "cost.json").exists():
+        if self.ranks.leads and not (self.workdir / "cost.json").exists():
             batch = list(range(min(self.spec.budget.batch, len(self.splits["train"]))))
             inputs, target, _ = next(self._load("train", [batch]))
             try:
@@ -214,7 +232,11 @@ class _Trial:
                 note("cost not measured", why=f"{type(error).__name__}: {error}")
             else:
                 write_json(self.workdir / "cost.json", asdict(measured))
-        seed_everything(self.spec.seed, "training")
+
+    def begin(self) -> None:
+        """Where training starts, in all ranks: the same weights, and random numbers of their own."""
+        self.method = self.ranks.join(self.method)
+        seed_everything(self.spec.seed, "training", *self.ranks.name)
 
     def train_epoch(self) -> None:
         """From the step where the trial stands to the end of the epoch."""
@@ -230,14 +252,15 @@ class _Trial:
         order = torch.Generator().manual_seed(stream_seed(self.spec.seed, "order", self.epoch))
         indices = torch.randperm(len(train), generator=order).tolist()
         batches = [indices[i * budget.batch : (i + 1) * budget.batch] for i in range(self.step, self.steps)]
+        self.forward = self.ranks.wrap(self.method)
         resumed_at, saved = time.monotonic(), time.monotonic()
-        for inputs, target, _ in self._load("train", batches):
+        for inputs, target, _ in self._load("train", [self.ranks.share(batch) for batch in batches]):
             self.unread.append(self._step(inputs, target))
             self.step += 1
             if len(self.unread) >= CHECK_EVERY:
                 self._read_losses()
             now = time.monotonic()
-            if now - saved > self.settings.checkpoint_seconds and self.step < self.steps:
+            if self._is_time_to_save(now - saved):
                 self.train_seconds += now - resumed_at
                 self.save()
                 resumed_at = saved = time.monotonic()
@@ -246,6 +269,12 @@ class _Trial:
         self.epoch += 1
         self.history.append(Score("train", self.epoch, "loss", self.loss_sum / self.steps))
         self.step, self.loss_sum = 0, 0.0
+
+    def _is_time_to_save(self, seconds: float) -> bool:
+        """Whether to write a checkpoint within the epoch; several ranks ask each other only when they wait anyway."""
+        if self.step >= self.steps or (self.ranks.count > 1 and self.unread):
+            return False
+        return self.ranks.as_rank_0_says(seconds > self.settings.checkpoint_seconds)
 
     def judge_epoch(self) -> None:
         """The validation split, for the learning curve; it decides nothing."""
@@ -257,7 +286,11 @@ class _Trial:
 
     def finish(self, note: Callable[..., None]) -> Iterator[Score]:
         """Judge the test split, and leave the files of a finished trial."""
-        columns, (inputs, output) = self._judge("test")
+        columns, first = self._judge("test")
+        if not self.ranks.leads:
+            return
+        assert first is not None
+        inputs, output = first
         # Such as the class of device, so that scores of each can be told apart.
         known = getattr(self.splits["test"], "facts", {})
         read = columns["example"].tolist()
@@ -294,13 +327,21 @@ class _Trial:
     def save(self) -> None:
         """Write the checkpoint by atomic rename, after every loss up to here was seen to be finite."""
         self._read_losses()
+        own = self.ranks.gather(
+            {
+                "random": get_random_state(self.device),
+                "epoch_random": self.epoch_random_state,
+                "extra": {key: value for key, value in self.method.state_dict().items() if key.endswith(EXTRA)},
+            }
+        )
+        if not self.ranks.leads:
+            return
         state = {
             "trial": self.spec.id,
             "model": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "random": get_random_state(self.device),
-            "epoch_random": self.epoch_random_state,
+            "ranks": own,
             "epoch": self.epoch,
             "step": self.step,
             "loss_sum": self.loss_sum,
@@ -315,67 +356,78 @@ class _Trial:
         advice = f"Delete {self.checkpoint} to start this trial again."
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            found = state["trial"]
+            found, ranks = state["trial"], state["ranks"]
         except Exception as error:
             raise CheckpointError(
                 f"{self.checkpoint} cannot be read: {type(error).__name__}: {error}. {advice}"
             ) from error
         if found != self.spec.id:
             raise CheckpointError(f"{self.checkpoint} is of trial {found}, expected {self.spec.id}. {advice}")
-        self.method.load_state_dict(state["model"])
+        own = ranks[self.ranks.rank] if self.ranks.rank < len(ranks) else None  # a trial may go on with more processes
+        self.method.load_state_dict(state["model"] | (own["extra"] if own else {}))
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        set_random_state(state["epoch_random"] if state["step"] else state["random"])
-        self.random_state = state["random"] if state["step"] else None
+        if own:
+            set_random_state(own["epoch_random"] if state["step"] else own["random"])
+            self.random_state = own["random"] if state["step"] else None
         self.epoch, self.step = state["epoch"], state["step"]
         self.loss_sum, self.train_seconds = state["loss_sum"], state["train_seconds"]
         self.history = [Score(*score) for score in state["history"]]
         self.skipped = Skipped(state.get("skipped", {}))
 
     def _step(self, inputs: dict[str, Tensor], target: Tensor) -> Tensor:
+        """One step on this rank's share of a batch; the loss, so weighted that its mean over ranks is the batch's."""
         with self._autocast():
-            loss = self.method(**given(self.method, inputs), target=target).loss
+            loss: Tensor | None = self.forward(**given(self.method, inputs), target=target).loss
         if loss is None:
             raise TrialError(
                 f"{self.spec.method.name}: forward was given a target and returned an Output without loss."
             )
+        batch = min(self.spec.budget.batch, len(self.splits["train"]))
+        loss = self.ranks.scale(loss, share=len(target), batch=batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.method.parameters(), self.spec.training.clip)
         self.optimizer.step()
         self.schedule.step()
-        detached: Tensor = loss.detach()
-        return detached
+        return loss.detach()
 
     @torch.no_grad()
-    def _judge(self, split: str) -> tuple[dict[str, Tensor], tuple[dict[str, Tensor], Output]]:
-        """Every example of a split once, in order; also the first batch's inputs and what the method answered."""
+    def _judge(self, split: str) -> tuple[dict[str, Tensor], tuple[dict[str, Tensor], Output] | None]:
+        """Every example of a split once, in order; also this rank's first inputs and what the method answered.
+
+        The batches are those of one rank alone, dealt out whole.
+        """
         self.method.eval()
         size, batch = len(self.splits[split]), self.spec.budget.batch
         parts: list[dict[str, Tensor]] = []
         first = None
         finite = torch.ones((), dtype=torch.bool, device=self.device)
-        for inputs, target, read in self._load(
-            split, [list(range(i, min(i + batch, size))) for i in range(0, size, batch)]
-        ):
+        batches = [list(range(i, min(i + batch, size))) for i in range(0, size, batch)]
+        mine = batches[self.ranks.rank :: self.ranks.count]
+        for indices, (inputs, target, read) in zip(mine, self._load(split, mine), strict=True):
             with self._autocast():
                 output = self.method(**given(self.method, inputs))
             prediction = output.prediction.float()
             finite &= prediction.isfinite().all()
             columns = self.task.judge(prediction, target)
             if len(read) < len(target):  # the others stand for files that cannot be read
-                kept = torch.tensor(read, device=self.device) - len(parts) * batch
+                kept = torch.tensor(read, device=self.device) - indices[0]
                 columns = {name: column[kept] for name, column in columns.items()}
             parts.append({"example": torch.tensor(read, dtype=torch.int64)} | columns)
             first = first or (inputs, output)
-        if not finite:
+        own = [{name: column.cpu() for name, column in part.items()} for part in parts]
+        found = self.ranks.gather((bool(finite), own, self.skipped))
+        self.skipped = Skipped.joined([skipped for _, _, skipped in found])
+        self.skipped.check(split, self.splits[split])
+        if not all(is_finite for is_finite, _, _ in found):
             raise NonFiniteLoss(
                 f"the answer to some {split} example is not finite after epoch {self.epoch} of trial {self.spec.id} "
                 f"({self.spec.title}), though every loss was: the last step broke the weights. Try a lower "
                 f"training.learning_rate than {self.spec.training.learning_rate:g}."
             )
-        assert first is not None
-        return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}, first
+        dealt = [found[place % self.ranks.count][1][place // self.ranks.count] for place in range(len(batches))]
+        return {name: torch.cat([part[name] for part in dealt]) for name in dealt[0]}, first
 
     def _load(self, split: str, batches: Sequence[list[int]]) -> Iterator[tuple[dict[str, Tensor], Tensor, list[int]]]:
         """The method's inputs and the target on the device, and which examples of the batch could be read."""
@@ -399,7 +451,7 @@ class _Trial:
     def _gpus(self) -> float:
         if self.device.type != "cuda":
             return 0.0
-        return 1.0 if self.spec.budget.gpus is None else self.spec.budget.gpus
+        return self.spec.budget.gpus_where_there_are
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.amp)
@@ -408,7 +460,7 @@ class _Trial:
         """Add the unread losses to the epoch's sum; raises NonFiniteLoss at the first that is not finite."""
         if not self.unread:
             return
-        losses = torch.stack(self.unread).double().tolist()
+        losses = self.ranks.mean(torch.stack(self.unread)).double().tolist()
         start = self.step - len(losses)
         self.unread.clear()
         for offset, loss in enumerate(losses):

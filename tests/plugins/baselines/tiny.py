@@ -29,6 +29,9 @@ class Config:
     own_generator: bool = False  # scale each step by a number from a generator of its own
     draws: bool = False  # draw from every global generator when an epoch starts and at each step
     nan_answers: bool = False  # only where it is judged
+    dropout: float = 0.1
+    only_rank: int | None = None  # fail, diverge or kill in this process of several
+    stages: bool = False  # in the first epoch the last layer's weights are frozen, and an offset is not used
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -50,14 +53,19 @@ class Tiny(Method):
             nn.Conv2d(3, config.width, 3, stride=2),
             nn.BatchNorm2d(config.width),
             nn.ReLU(),
-            nn.Dropout(0.1),
+            nn.Dropout(config.dropout),
             nn.AdaptiveAvgPool2d(4),
             nn.Flatten(),
             nn.Linear(config.width * 16, task.outputs),
         )
+        self.offset = nn.Parameter(torch.zeros(task.outputs)) if config.stages else None
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
         self.epoch = epoch
+        if self.config.stages:
+            self.network[-1].weight.requires_grad_(epoch > 0)
+        if self.config.only_rank is not None and self.config.only_rank != rank():
+            return
         if epoch == self.config.fail_at:
             raise RuntimeError("told to fail")
         if self.config.draws:
@@ -88,7 +96,9 @@ class Tiny(Method):
             prediction = prediction * (1 + torch.rand((), generator=self.generator))
         if self.training and self.config.draws and target is not None:
             prediction = prediction * self.scale * self.draw()
-        if self.training and self.epoch == self.config.nan_at:
+        if self.offset is not None and self.epoch > 0:
+            prediction = prediction + self.offset
+        if self.training and self.epoch == self.config.nan_at and self.config.only_rank in (None, rank()):
             prediction = prediction * torch.nan
         if not self.training and self.config.nan_answers:
             prediction = prediction / 0 * 0
@@ -96,6 +106,10 @@ class Tiny(Method):
         grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).expand(len(image), -1, -1, -1)
         loss = None if target is None else self.task.loss(prediction, target)
         return Output(prediction, loss, (Zoom(image, grid),))
+
+
+def rank() -> int:
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
 def build(config: Config, task, budget) -> Tiny:
