@@ -1,4 +1,4 @@
-"""zoombench on the command line: list, plan, run, status, report, compare, merge, sync, data.
+"""zoombench on the command line: list, plan, run, retry, status, logs, report, compare, merge, sync, data.
 
 Exit codes: 0 all trials done; 1 an error of ours; 2 a mistake in the command or the sweep file, nothing started;
 3 finished, some trials failed; 4 stopped, `run` goes on; 130 Ctrl-C or SIGTERM, `run` goes on.
@@ -66,19 +66,40 @@ def _parser() -> argparse.ArgumentParser:
                 help="only these trials: method=, dataset=, budget= or seed=; may be repeated, labels joined by commas",
             )
 
+    def add_ways_to_run(sub: argparse.ArgumentParser) -> None:
+        add_sweep(sub)
+        sub.add_argument("--serial", action="store_true", help="one trial after another in this process, without Ray")
+        sub.add_argument(
+            "--address", metavar="RAY", help="a running Ray cluster, such as auto (default: a Ray of our own)"
+        )
+        sub.add_argument("-n", "--dry-run", action="store_true", help="show what would run, and stop")
+        sub.add_argument("--device", choices=("auto", "cpu", "cuda"), help="overrides settings.device")
+        sub.add_argument("--amp", action="store_true", default=None, help="overrides settings.amp")
+        sub.add_argument("--workers", type=int, metavar="N", help="overrides settings.workers")
+        sub.add_argument("--trials-at-once", type=int, metavar="N", help="overrides settings.trials_at_once")
+
     run = add("run", commands.run_sweep, "run the trials of a sweep that are not done, then write its report")
-    add_sweep(run)
-    run.add_argument("--serial", action="store_true", help="one trial after another in this process, without Ray")
-    run.add_argument("--address", metavar="RAY", help="a running Ray cluster, such as auto (default: a Ray of our own)")
-    run.add_argument("--retry-failed", action="store_true", help="run failed trials again, from their checkpoints")
-    run.add_argument("-n", "--dry-run", action="store_true", help="show what would run, and stop")
-    run.add_argument("--device", choices=("auto", "cpu", "cuda"), help="overrides settings.device")
-    run.add_argument("--amp", action="store_true", default=None, help="overrides settings.amp")
-    run.add_argument("--workers", type=int, metavar="N", help="overrides settings.workers")
-    run.add_argument("--trials-at-once", type=int, metavar="N", help="overrides settings.trials_at_once")
+    add_ways_to_run(run)
+    run.add_argument("--retry-failed", action="store_true", help="run failed trials again too, from their checkpoints")
+    run.set_defaults(classes=None)
+    retry = add("retry", commands.run_sweep, "run the failed trials of a sweep again, from their checkpoints")
+    add_ways_to_run(retry)
+    retry.set_defaults(retry_failed=True)
+    retry.add_argument(
+        "--class",
+        dest="classes",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only those that failed of this error class, such as oom, nan, lost or DataError; may be repeated",
+    )
 
     add_sweep(add("plan", commands.plan_sweep, "show the trials of a sweep and which of them would run"))
     add_sweep(add("status", commands.show_status, "count the trials of a sweep by state, and say why some failed"))
+
+    logs = add("logs", commands.show_log, "tell all that is known of one trial: events, scores, traceback")
+    logs.add_argument("trial", metavar="TRIAL", help="the trial's id, or how it starts")
+    add_results(logs)
 
     def add_sources(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(

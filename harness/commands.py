@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from . import lookup, planned, preflight, reporting, results, spec, sweepfile
+from . import failures, lookup, planned, preflight, reporting, results, spec, sweepfile
 from .errors import TrackingError, UsageError
 from .ledger import Ledger
 from .spec import Sweep, TrialSpec
@@ -32,7 +32,11 @@ def run_sweep(options: argparse.Namespace) -> int:
     sweep, chosen = _load(options)
     settings = _settings(options, sweep)
     console = Console()
-    missing = Ledger(Path(options.results).absolute()).missing(chosen, retry_failed=options.retry_failed)
+    before = Ledger(Path(options.results).absolute())
+    if options.classes is None:
+        missing = before.missing(chosen, retry_failed=options.retry_failed)
+    else:
+        missing = failures.of_classes(chosen, before, options.classes)
     if not options.address:  # a cluster has devices and disks of its own
         preflight.refuse_absent_devices(chosen, settings)
         preflight.refuse_absent_data(missing, settings.data)
@@ -60,6 +64,12 @@ def run_sweep(options: argparse.Namespace) -> int:
             )
             return INTERRUPTED
     return _conclude(sweep, chosen, ledger, ran=bool(missing), options=options)
+
+
+def show_log(options: argparse.Namespace) -> int:
+    """All that is known of one trial."""
+    print("\n".join(failures.log(Ledger(Path(options.results).absolute()), options.trial)))
+    return DONE
 
 
 def plan_sweep(options: argparse.Namespace) -> int:
@@ -110,7 +120,7 @@ def show_status(options: argparse.Namespace) -> int:
         if states[trial.id] in ("started", "running"):
             epochs = sum(s["split"] == "train" for s in ledger.scores(trial.id))
             print(f"  {states[trial.id]}  {trial.id}  {trial.title}: epoch {epochs} of {trial.budget.epochs}")
-    _print_failures(chosen, ledger)
+    print("\n".join(failures.lines(chosen, ledger)), end="\n" if counts["failed"] else "")
     return FAILED if counts["failed"] else DONE if counts["done"] == len(chosen) else STOPPED
 
 
@@ -184,8 +194,10 @@ def _run_trials(
             for trial in missing:
                 progress.started(trial)
                 heard = partial(progress.scored, trial)
-                execute(trial, ledger, settings, commit=commit, retry=options.retry_failed, listen=heard)
+                outcome = execute(trial, ledger, settings, commit=commit, retry=options.retry_failed, listen=heard)
                 progress.ended(trial, ledger)
+                if outcome == "preempted":
+                    raise KeyboardInterrupt
         else:
             from . import sweep as on_ray
 
@@ -218,7 +230,8 @@ def _conclude(
     else:
         print(f"Nothing to do: {states['done']} of {_trials(len(chosen))} done{_failed(states['failed'], options)}.")
     _bring_tracking_up_to_date(sweep, ledger, again=ran)
-    _print_failures(chosen, ledger)
+    failures.write_csv(sweep.runnable, ledger, report.with_name("failures.csv"))
+    print("\n".join(failures.lines(chosen, ledger)), end="\n" if states["failed"] else "")
     if left:
         print(f"{_trials(left)} not finished. Go on with: {_command(options)}")
     if ran:
@@ -279,20 +292,6 @@ def _state(trial: TrialSpec, ledger: Ledger) -> str:
     """The ledger's state, with the trials that some living process is at set apart."""
     state = ledger.state(trial.id)
     return "running" if state != "done" and ledger.is_held(trial.id) else state
-
-
-def _print_failures(trials: Sequence[TrialSpec], ledger: Ledger) -> None:
-    """The failures by cause: one line a cause, one a trial."""
-    causes: dict[str, list[tuple[TrialSpec, str]]] = {}
-    for trial in trials:
-        if ledger.state(trial.id) == "failed":
-            failure = ledger.record(trial.id, "failed.json")
-            causes.setdefault(failure["error_class"], []).append((trial, failure["message"].splitlines()[0]))
-    for error_class, failed in sorted(causes.items()):
-        print(f"  failed  {error_class} ({_trials(len(failed))})")
-        for trial, message in failed:
-            print(f"    {trial.id}  {trial.title}: {message}")
-            print(f"      traceback in {ledger.folder(trial.id) / 'traceback.txt'}")
 
 
 def _command(options: argparse.Namespace) -> str:

@@ -10,7 +10,9 @@ ZoombenchError
 │   ├── DataError          a dataset or a file of it is not there, or not as its reader expects
 │   │   └── BadFile        one picture cannot be read
 │   ├── CheckpointError    a checkpoint does not fit the trial or cannot be read
+│   ├── TimedOut           the trial took longer than the sweep allows
 │   └── WorkerLost         the trial's process died without a word (killed, out of memory, node gone)
+├── Preempted              the trial was asked to end, wrote a checkpoint and goes on later; not a failure
 ├── TrialBusy              another living process holds the trial's lock; not a failure
 ├── WeightsError           weights to start from are not there, or do not fit their network
 ├── TrackingError          MLflow did not answer; the ledger keeps what it should have received
@@ -61,6 +63,14 @@ class CheckpointError(TrialError):
 
 class WorkerLost(TrialError):
     """The process that ran the trial died without a word."""
+
+
+class TimedOut(TrialError):
+    """The trial took longer than the sweep allows."""
+
+
+class Preempted(ZoombenchError):
+    """The trial was asked to end, and wrote a checkpoint that it goes on from."""
 
 
 class TrialBusy(ZoombenchError):

@@ -5,20 +5,23 @@ The same function serves Ray's workers and the serial loop. Imports torch only w
 
 import platform
 import shutil
+import signal
 import subprocess
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal
 
 from . import lookup
-from .errors import TrialBusy
+from .errors import Preempted, TrialBusy, WorkerLost
 from .ledger import Ledger, append_line, now
 from .spec import TrialSpec
 from .sweepfile import Settings
 
-Outcome = Literal["done", "failed", "out of memory", "busy"]
-Listener = Callable[[dict[str, Any]], None]
+Outcome = Literal["done", "failed", "out of memory", "busy", "lost", "preempted"]
+Steps = Generator[dict[str, Any], None, Outcome]
 
 
 def execute(
@@ -28,12 +31,26 @@ def execute(
     *,
     commit: str,
     retry: bool = False,
-    listen: Listener = lambda score: None,
+    listen: Callable[[dict[str, Any]], None] = lambda score: None,
 ) -> Outcome:
+    """What `steps` does, in one go; `listen` hears every new score."""
+    going = steps(spec, ledger, settings, commit=commit, retry=retry)
+    while True:
+        try:
+            listen(next(going))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+
+def steps(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit: str, retry: bool = False) -> Steps:
     """Run one trial to its end, whatever that is; its error becomes failed.json, never an exception.
 
+    Yields every new score as it comes, and returns the outcome. "lost" (one of its processes was killed) and
+    "preempted" (this process got SIGTERM) are no failures: the trial goes on another time, from its checkpoint. After
+    "out of memory" the process may be damaged and is better replaced.
+
     A trial that failed before runs again only where `retry` says so.
-    `listen` hears every new score. After "out of memory" the process may be damaged and is better replaced.
     KeyboardInterrupt passes through with nothing recorded: the trial goes on another time.
     """
     try:
@@ -41,12 +58,12 @@ def execute(
             state = ledger.state(spec.id)
             if state == "done" or (state == "failed" and not retry):
                 return state
-            return _execute_held(spec, ledger, settings, commit=commit, listen=listen)
+            return (yield from _execute_held(spec, ledger, settings, commit=commit))
     except TrialBusy:
         return "busy"
 
 
-def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit: str, listen: Listener) -> Outcome:
+def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit: str) -> Steps:
     ledger.describe(spec)
     before = [event for event in ledger.events(spec.id) if event["event"] == "start"]
     attempt, code = len(before) + 1, f"{spec.method.fingerprint} {spec.dataset.fingerprint}"
@@ -61,11 +78,18 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
         from . import trial
 
         kept = {(s["split"], s["epoch"], s["metric"]) for s in ledger.scores(spec.id)}
-        for score in trial.run(spec, ledger.folder(spec.id), settings, note):
-            if (score.split, score.epoch, score.metric) not in kept:
-                line = score._asdict() | {"time": now(), "attempt": attempt}
-                append_line(ledger.folder(spec.id) / "metrics.jsonl", line)
-                listen(line)
+        with _sigterm() as stop:
+            for score in trial.run(spec, ledger.folder(spec.id), settings, note, stop):
+                if (score.split, score.epoch, score.metric) not in kept:
+                    line = score._asdict() | {"time": now(), "attempt": attempt}
+                    append_line(ledger.folder(spec.id) / "metrics.jsonl", line)
+                    yield line
+    except Preempted as error:
+        note("preempted", message=str(error))
+        return "preempted"
+    except WorkerLost as error:
+        note("lost", cause=str(error))
+        return "lost"
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it ends this trial alone
         ledger.fail(
             spec.id,
@@ -92,6 +116,20 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
         **facts,
     )
     return "done"
+
+
+@contextmanager
+def _sigterm() -> Iterator[Callable[[], bool]]:
+    """Whether this process was told to end: a node that is taken away gives its processes a moment."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set  # only the main thread can listen
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _release_memory(settings: Settings) -> None:

@@ -127,6 +127,13 @@ class Ledger:
         """How often the trial was started."""
         return sum(event["event"] == "start" for event in self.events(trial_id))
 
+    def losses(self, trial_id: str) -> int:
+        """How often the trial's process died since an epoch of it was finished, or since it failed."""
+        count = 0
+        for event in self.events(trial_id):
+            count = 0 if event["event"] in ("epoch", "failed") else count + (event["event"] == "lost")
+        return count
+
     def note(self, trial_id: str, event: str, **facts: Any) -> None:
         """Append one line to the trial's events."""
         line = {"event": event, "time": now(), "pid": os.getpid(), "host": socket.gethostname()} | facts

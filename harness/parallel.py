@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -30,6 +30,8 @@ from . import errors
 from .contract import Method
 from .spec import TrialSpec
 from .sweepfile import Settings
+
+Decision = TypeVar("Decision")
 
 PATIENCE = timedelta(minutes=10)
 """How long a rank waits for the others before it gives up."""
@@ -123,9 +125,10 @@ class Ranks:
         distributed.all_gather_object(found, value)
         return found
 
-    def as_rank_0_says(self, decision: bool) -> bool:
+    def as_rank_0_says(self, decision: Decision) -> Decision:
         """What rank 0 decided, for all of them: clocks and signals differ."""
-        return decision if self.count == 1 else bool(self.gather(decision)[0])
+        decided: Decision = self.gather(decision)[0]
+        return decided
 
 
 @contextlib.contextmanager

@@ -23,14 +23,15 @@ import ray
 from ray import tune
 
 from .errors import UsageError
-from .execution import execute
+from .execution import Steps, steps
 from .ledger import Ledger
 from .progress import Progress
 from .spec import TrialSpec
 from .sweepfile import Settings
 
-WAVES = 3
-"""A trial whose process died without a word is started again in the next wave, from its checkpoint."""
+MOST_LOSSES = 3
+"""A trial whose process died without a word is started again in the next wave, from its checkpoint; one that died so
+often without finishing an epoch in between fails."""
 OBJECT_STORE_BYTES = 128 * 2**20
 """Only specs travel through Ray; images and weights do not."""
 
@@ -54,12 +55,10 @@ def launch(
         resources = {trial.id: _resources(trial, settings, gpus_there) for trial in trials}
         _look_for_the_impossible(trials, resources, say=progress.say if address else None)
         left = list(trials)
-        for wave in range(WAVES):
-            watch = _Watch({trial.id: trial for trial in left}, ledger, progress, last=wave == WAVES - 1)
-            _fit(left, ledger, settings, resources, commit=commit, retry=retry or wave > 0, watch=watch)
+        while left:
+            watch = _Watch({trial.id: trial for trial in left}, ledger, progress)
+            _fit(left, ledger, settings, resources, commit=commit, retry=retry, watch=watch)
             left = [trial for trial in left if trial.id in watch.lost]
-            if not left:
-                break
 
 
 def _fit(
@@ -74,7 +73,7 @@ def _fit(
 ) -> None:
     """One Tune experiment; its own records are scratch and go when it ends."""
     trainable = tune.with_parameters(
-        _train,
+        _Trial,
         specs={trial.id: trial.to_json() for trial in trials},
         root=ledger.root,
         settings=settings.model_dump(),
@@ -96,40 +95,64 @@ def _fit(
                 max_concurrent_trials=settings.trials_at_once,
                 trial_dirname_creator=lambda trial: trial.config["trial_id"],
             ),
-            run_config=tune.RunConfig(storage_path=scratch, name="sweep", verbose=0, callbacks=[watch]),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                name="sweep",
+                verbose=0,
+                callbacks=[watch],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the trial's own is the only one
+            ),
         ).fit()
 
 
-def _train(
-    config: dict[str, Any],
-    *,
-    specs: dict[str, Any],
-    root: Path,
-    settings: dict[str, Any],
-    commit: str,
-    retry: bool,
-    path: str,
-) -> None:
-    """What a Ray worker does: one trial, each score reported as it comes."""
-    os.environ["ZOOMBENCH_PATH"] = path
-    outcome = execute(
-        TrialSpec.from_json(specs[config["trial_id"]]),
-        Ledger(root),
-        Settings(**settings),
-        commit=commit,
-        retry=retry,
-        listen=lambda score: tune.report({"score": score}),
-    )
-    if outcome == "out of memory":
-        raise MemoryError("recorded in the ledger; raised so that Tune replaces this process")
-    tune.report({"outcome": outcome})
+class _Trial(tune.Trainable):
+    """What a Ray worker does: one trial, a step of which ends with its next score.
+
+    A class, because its steps run in the worker's main thread: only there can it listen to SIGTERM.
+    """
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        *,
+        specs: dict[str, Any],
+        root: Path,
+        settings: dict[str, Any],
+        commit: str,
+        retry: bool,
+        path: str,
+    ) -> None:
+        """Keep what every trial of this worker shares, and take up the first."""
+        os.environ["ZOOMBENCH_PATH"] = path
+        self._take_up: Callable[[str], Steps] = lambda trial_id: steps(
+            TrialSpec.from_json(specs[trial_id]), Ledger(root), Settings(**settings), commit=commit, retry=retry
+        )
+        self._going = self._take_up(config["trial_id"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take up another trial in the same process."""
+        self._going = self._take_up(new_config["trial_id"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Up to the trial's next score, or its outcome."""
+        try:
+            return {"score": next(self._going)}
+        except StopIteration as end:
+            if end.value in ("out of memory", "lost", "preempted"):
+                raise RuntimeError(f"{end.value}: in the ledger; raised so that Tune replaces this process") from None
+            return {"outcome": end.value, "done": True}
+
+    def cleanup(self) -> None:
+        """Let go of the trial, where it has not ended."""
+        self._going.close()
 
 
 class _Watch(tune.Callback):
     """Tune's events become lines of progress; a trial that Tune lost is noted for the next wave."""
 
-    def __init__(self, specs: dict[str, TrialSpec], ledger: Ledger, progress: Progress, *, last: bool) -> None:
-        self.specs, self.ledger, self.progress, self.last = specs, ledger, progress, last
+    def __init__(self, specs: dict[str, TrialSpec], ledger: Ledger, progress: Progress) -> None:
+        self.specs, self.ledger, self.progress = specs, ledger, progress
         self.lost: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -151,18 +174,20 @@ class _Watch(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         spec = self._spec(trial)
         events = self.ledger.events(spec.id)
-        if not events or events[-1]["event"] not in ("done", "failed"):
-            cause = _last_line(trial)
-            if self.last:
-                self.ledger.fail(
-                    spec.id,
-                    error_class="WorkerLost",
-                    message=f"the process of trial {spec.id} ({spec.title}) died {WAVES} times: {cause}",
-                    traceback=cause,
-                )
-            else:
-                self.ledger.note(spec.id, "lost", cause=cause)
-                self.lost.add(spec.id)
+        last: dict[str, Any] = events[-1] if events else {"event": "none"}
+        if last["event"] not in ("done", "failed", "preempted", "lost"):
+            last = {"event": "lost", "cause": _last_line(trial)}
+            self.ledger.note(spec.id, **last)
+        if last["event"] == "lost" and self.ledger.losses(spec.id) >= MOST_LOSSES:
+            self.ledger.fail(
+                spec.id,
+                error_class="WorkerLost",
+                message=f"the process of trial {spec.id} ({spec.title}) died {MOST_LOSSES} times without finishing an "
+                f"epoch in between: {last['cause']}",
+                traceback=last["cause"],
+            )
+        elif last["event"] in ("preempted", "lost"):
+            self.lost.add(spec.id)
         self.progress.ended(spec, self.ledger)
 
     def _spec(self, trial: Any) -> TrialSpec:

@@ -24,7 +24,7 @@ from .bad_files import Skipped, Skipping
 from .budget import Training
 from .contents import content
 from .contract import Method, Output, Zoom, given
-from .errors import CheckpointError, NonFiniteLoss, TrialError
+from .errors import CheckpointError, NonFiniteLoss, Preempted, TrialError
 from .ledger import replacing, write_json
 from .parallel import Ranks
 from .randomness import get_random_state, seed_everything, set_random_state, stream_seed
@@ -56,27 +56,41 @@ def ignore(event: str, **facts: Any) -> None:
     """Where nobody listens."""
 
 
+def never() -> bool:
+    """Where nobody stops a trial."""
+    return False
+
+
 def run(
-    spec: TrialSpec, workdir: Path, settings: Settings = DEFAULTS, note: Callable[..., None] = ignore
+    spec: TrialSpec,
+    workdir: Path,
+    settings: Settings = DEFAULTS,
+    note: Callable[..., None] = ignore,
+    stop: Callable[[], bool] = never,
 ) -> Iterator[Score]:
     """Train, judge and measure one trial; yields every score, those of earlier attempts first.
 
     Leaves weights.pt, predictions.parquet (one row per test example), cost.json and looks/ in workdir. `note` hears
-    of what happens, as (event, facts).
+    of what happens, as (event, facts). Once `stop` says so, a checkpoint is written and Preempted raised.
 
     Raises NonFiniteLoss, CheckpointError, and whatever the method or the dataset raises.
     """
     device = pick_device(spec, settings)
     with parallel.ranks_of(spec, workdir, settings, device) as ranks:
-        yield from run_as(ranks, spec, workdir, settings, note)
+        yield from run_as(ranks, spec, workdir, settings, note, stop)
 
 
 def run_as(
-    ranks: Ranks, spec: TrialSpec, workdir: Path, settings: Settings, note: Callable[..., None] = ignore
+    ranks: Ranks,
+    spec: TrialSpec,
+    workdir: Path,
+    settings: Settings,
+    note: Callable[..., None] = ignore,
+    stop: Callable[[], bool] = never,
 ) -> Iterator[Score]:
-    """What `run` does, in one of the trial's processes: only the one that leads writes to workdir."""
+    """What `run` does, in one of the trial's processes: only the one that leads writes to workdir, or is stopped."""
     torch.set_num_threads(max(1, spec.budget.cpus // ranks.count))
-    trial = _Trial.build(spec, workdir, settings, ranks)
+    trial = _Trial.build(spec, workdir, settings, ranks, stop)
     trial.measure_cost(note)
     trial.begin()
     if trial.checkpoint.exists():
@@ -90,6 +104,8 @@ def run_as(
         trial.save()
         note("epoch", epoch=trial.epoch)
         yield from trial.history[known:]
+        if trial.epoch < spec.budget.epochs and ranks.as_rank_0_says(stop()):
+            raise Preempted(f"stopped after epoch {trial.epoch}; it goes on from there")
     yield from trial.finish(note)
 
 
@@ -150,6 +166,7 @@ class _Trial:
     workdir: Path
     settings: Settings
     ranks: Ranks
+    stop: Callable[[], bool]
     device: torch.device
     task: Task
     splits: dict[str, Any]
@@ -180,7 +197,9 @@ class _Trial:
         return self.workdir / "checkpoint.pt"
 
     @classmethod
-    def build(cls, spec: TrialSpec, workdir: Path, settings: Settings, ranks: Ranks) -> "_Trial":
+    def build(
+        cls, spec: TrialSpec, workdir: Path, settings: Settings, ranks: Ranks, stop: Callable[[], bool]
+    ) -> "_Trial":
         """Everything a trial needs, from its seed: the same in a fresh process and in a used one."""
         device = ranks.own(pick_device(spec, settings))
         workdir.mkdir(parents=True, exist_ok=True)
@@ -208,6 +227,7 @@ class _Trial:
             workdir=workdir,
             settings=settings,
             ranks=ranks,
+            stop=stop,
             device=device,
             task=task,
             splits=splits,
@@ -260,21 +280,28 @@ class _Trial:
             if len(self.unread) >= CHECK_EVERY:
                 self._read_losses()
             now = time.monotonic()
-            if self._is_time_to_save(now - saved):
+            save, end = self._what_now(now - saved)
+            if save:
                 self.train_seconds += now - resumed_at
                 self.save()
                 resumed_at = saved = time.monotonic()
+            if end:
+                raise Preempted(f"stopped after step {self.step} of epoch {self.epoch + 1}; it goes on from there")
         self._read_losses()
         self.train_seconds += time.monotonic() - resumed_at
         self.epoch += 1
         self.history.append(Score("train", self.epoch, "loss", self.loss_sum / self.steps))
         self.step, self.loss_sum = 0, 0.0
 
-    def _is_time_to_save(self, seconds: float) -> bool:
-        """Whether to write a checkpoint within the epoch; several ranks ask each other only when they wait anyway."""
+    def _what_now(self, seconds: float) -> tuple[bool, bool]:
+        """Whether to write a checkpoint within the epoch, so long after the last, and whether to end then.
+
+        Several ranks ask the first only where they wait for each other anyway.
+        """
         if self.step >= self.steps or (self.ranks.count > 1 and self.unread):
-            return False
-        return self.ranks.as_rank_0_says(seconds > self.settings.checkpoint_seconds)
+            return False, False
+        end = self.stop()
+        return self.ranks.as_rank_0_says((end or seconds > self.settings.checkpoint_seconds, end))
 
     def judge_epoch(self) -> None:
         """The validation split, for the learning curve; it decides nothing."""
@@ -386,7 +413,7 @@ class _Trial:
         batch = min(self.spec.budget.batch, len(self.splits["train"]))
         loss = self.ranks.scale(loss, share=len(target), batch=batch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.method.parameters(), self.spec.training.clip)
         self.optimizer.step()
         self.schedule.step()

@@ -218,12 +218,32 @@ def test_a_worker_that_is_killed_goes_on_in_the_next_wave(sweep_file, zoombench,
     assert events == ["start", "epoch", "lost", "start", "resume", "epoch", "done"]
 
 
+def test_a_worker_that_is_told_to_end_writes_a_checkpoint_and_goes_on(sweep_file, zoombench, results, tmp_path):
+    path = sweep_file(
+        methods={"told": {"method": "tiny", "kill_at": 1, "sigterm": True, "marker": str(tmp_path / "m")}}
+    )
+    done = zoombench("run", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    events = results.events(spec.load(path).trials[0].id)
+    assert [event["event"] for event in events] == ["start", "epoch", "preempted", "start", "resume", "epoch", "done"]
+    assert (events[4]["epoch"], events[4]["step"]) == (1, 1), "the checkpoint is of the step at which it was told"
+
+
+def test_trials_of_one_and_of_two_processes_share_a_machine(sweep_file, zoombench, results):
+    budget = {"image_size": 16, "epochs": 2, "batch": 16, "gpus": 0}
+    path = sweep_file(budgets={"one": budget, "two": budget | {"processes": 2, "epochs": 3}}, seeds=2)
+    done = zoombench("run", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 of 4 trials done" in done.stdout
+
+
 def test_a_worker_that_is_killed_every_time_becomes_a_failed_row(sweep_file, zoombench, results):
     path = sweep_file(methods={"killed": {"method": "tiny", "kill_at": 1}})
     done = zoombench("run", path)
     assert done.returncode == 3, done.stdout + done.stderr
     failure = json.loads((results.folder(spec.load(path).trials[0].id) / "failed.json").read_text())
     assert failure["error_class"] == "WorkerLost"
+    assert "died 3 times without finishing an epoch in between" in failure["message"]
 
 
 def test_a_failed_trial_runs_again_when_it_is_asked_to(sweep_file, zoombench, results, tmp_path):

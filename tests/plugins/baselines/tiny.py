@@ -23,6 +23,7 @@ class Config:
     nan_at: int | None = None
     kill_at: int | None = None  # SIGKILL to its own process, the first time only where a marker file remembers
     marker: str = ""
+    sigterm: bool = False  # end it by SIGTERM instead
     out_of_memory_at: int | None = None
     exit_at: int | None = None
     lock: bool = False  # hold something that cannot be copied
@@ -77,7 +78,7 @@ class Tiny(Method):
         if epoch == self.config.kill_at and not os.path.exists(self.config.marker):
             if self.config.marker:
                 open(self.config.marker, "w").close()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGTERM if self.config.sigterm else signal.SIGKILL)
 
     def get_extra_state(self):
         return {"generator": self.generator.get_state()}
