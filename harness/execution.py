@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from functools import cache
 from typing import Any, Literal
 
 from . import lookup
-from .errors import Preempted, TrialBusy, WorkerLost
+from .errors import Preempted, TimedOut, TrialBusy, WorkerLost, ZoombenchError
 from .ledger import Ledger, append_line, now
 from .spec import TrialSpec
 from .sweepfile import Settings
@@ -78,7 +79,7 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
         from . import trial
 
         kept = {(s["split"], s["epoch"], s["metric"]) for s in ledger.scores(spec.id)}
-        with _sigterm() as stop:
+        with _reasons_to_end(spec, settings) as stop:
             for score in trial.run(spec, ledger.folder(spec.id), settings, note, stop):
                 if (score.split, score.epoch, score.metric) not in kept:
                     line = score._asdict() | {"time": now(), "attempt": attempt}
@@ -119,15 +120,27 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
 
 
 @contextmanager
-def _sigterm() -> Iterator[Callable[[], bool]]:
-    """Whether this process was told to end: a node that is taken away gives its processes a moment."""
-    asked = threading.Event()
+def _reasons_to_end(spec: TrialSpec, settings: Settings) -> Iterator[Callable[[], ZoombenchError | None]]:
+    """What tells a trial to end: SIGTERM, as a node that is taken away gives its processes a moment, or its timeout."""
+    began, asked = time.monotonic(), threading.Event()
+
+    def stop() -> ZoombenchError | None:
+        if asked.is_set():
+            return Preempted("told to end by SIGTERM")
+        minutes = settings.timeout_minutes
+        if minutes is not None and time.monotonic() - began > 60 * minutes:
+            return TimedOut(
+                f"trial {spec.id} ({spec.title}) took longer than settings.timeout_minutes, {minutes:g}. Raise it, "
+                "then `zoombench retry` goes on from the checkpoint."
+            )
+        return None
+
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set  # only the main thread can listen
+        yield stop  # only the main thread can listen to signals
         return
     before = signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
     try:
-        yield asked.is_set
+        yield stop
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 

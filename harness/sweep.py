@@ -6,8 +6,11 @@ costs a trial two seconds, scheduling it a few hundredths.
 """
 
 import contextlib
+import math
 import os
+import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 
 import ray
 from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .errors import UsageError
 from .execution import Steps, steps
@@ -32,6 +36,8 @@ from .sweepfile import Settings
 MOST_LOSSES = 3
 """A trial whose process died without a word is started again in the next wave, from its checkpoint; one that died so
 often without finishing an epoch in between fails."""
+GRACE = 60.0
+"""Seconds that a trial has to end by itself once its time is over: it looks at the clock after each step."""
 OBJECT_STORE_BYTES = 128 * 2**20
 """Only specs travel through Ray; images and weights do not."""
 
@@ -56,7 +62,8 @@ def launch(
         _look_for_the_impossible(trials, resources, say=progress.say if address else None)
         left = list(trials)
         while left:
-            watch = _Watch({trial.id: trial for trial in left}, ledger, progress)
+            specs = {trial.id: trial for trial in left}
+            watch = _Watch(specs, ledger, progress, timeout_minutes=settings.timeout_minutes)
             _fit(left, ledger, settings, resources, commit=commit, retry=retry, watch=watch)
             left = [trial for trial in left if trial.id in watch.lost]
 
@@ -151,8 +158,12 @@ class _Trial(tune.Trainable):
 class _Watch(tune.Callback):
     """Tune's events become lines of progress; a trial that Tune lost is noted for the next wave."""
 
-    def __init__(self, specs: dict[str, TrialSpec], ledger: Ledger, progress: Progress) -> None:
+    def __init__(
+        self, specs: dict[str, TrialSpec], ledger: Ledger, progress: Progress, *, timeout_minutes: float | None
+    ) -> None:
         self.specs, self.ledger, self.progress = specs, ledger, progress
+        self.timeout = math.inf if timeout_minutes is None else 60 * timeout_minutes
+        self.began: dict[str, float] = {}
         self.lost: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -160,6 +171,7 @@ class _Watch(tune.Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.began[self._spec(trial).id] = time.monotonic()
         self.progress.started(self._spec(trial))
 
     def on_trial_result(
@@ -168,11 +180,29 @@ class _Watch(tune.Callback):
         if "score" in result:
             self.progress.scored(self._spec(trial), result["score"])
 
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """End from outside what did not end by itself within a grace: it hangs where it never looks at the clock."""
+        for trial_id, began in list(self.began.items()):
+            if time.monotonic() - began > self.timeout + GRACE:
+                del self.began[trial_id]
+                spec = self.specs[trial_id]
+                minutes = self.timeout / 60
+                self.ledger.fail(
+                    trial_id,
+                    error_class="TimedOut",
+                    message=f"trial {trial_id} ({spec.title}) took longer than settings.timeout_minutes, {minutes:g}, "
+                    "and did not end when it was told to: its process was killed.",
+                    traceback="",
+                )
+                _kill(self.ledger.events(trial_id))
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.began.pop(self._spec(trial).id, None)
         self.progress.ended(self._spec(trial), self.ledger)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         spec = self._spec(trial)
+        self.began.pop(spec.id, None)
         events = self.ledger.events(spec.id)
         last: dict[str, Any] = events[-1] if events else {"event": "none"}
         if last["event"] not in ("done", "failed", "preempted", "lost"):
@@ -192,6 +222,20 @@ class _Watch(tune.Callback):
 
     def _spec(self, trial: Any) -> TrialSpec:
         return self.specs[trial.config["trial_id"]]
+
+
+def _kill(events: Sequence[dict[str, Any]]) -> None:
+    """End the process that last started a trial, on whichever node it is."""
+    start = next(event for event in reversed(events) if event["event"] == "start")
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeManagerHostname"] == start["host"]]
+    for node in nodes[:1]:
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ray.get(ray.remote(_end_process).options(num_cpus=0, scheduling_strategy=there).remote(start["pid"]))
+
+
+def _end_process(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _last_line(trial: Any) -> str:

@@ -56,6 +56,8 @@ class Running(BaseModel):
     """At most so many trials run together; left out: as many as CPUs and GPUs allow."""
     checkpoint_seconds: float = Field(default=60, ge=0)
     """A checkpoint is written at the end of each epoch, and within one once so many seconds have passed."""
+    timeout_minutes: float | None = Field(default=None, gt=0)
+    """A trial that takes longer is ended, and fails; left out: none is."""
 
 
 class Settings(Running):

@@ -24,7 +24,7 @@ from .bad_files import Skipped, Skipping
 from .budget import Training
 from .contents import content
 from .contract import Method, Output, Zoom, given
-from .errors import CheckpointError, NonFiniteLoss, Preempted, TrialError
+from .errors import CheckpointError, NonFiniteLoss, TrialError, ZoombenchError
 from .ledger import replacing, write_json
 from .parallel import Ranks
 from .randomness import get_random_state, seed_everything, set_random_state, stream_seed
@@ -56,9 +56,9 @@ def ignore(event: str, **facts: Any) -> None:
     """Where nobody listens."""
 
 
-def never() -> bool:
+def never() -> ZoombenchError | None:
     """Where nobody stops a trial."""
-    return False
+    return None
 
 
 def run(
@@ -66,12 +66,12 @@ def run(
     workdir: Path,
     settings: Settings = DEFAULTS,
     note: Callable[..., None] = ignore,
-    stop: Callable[[], bool] = never,
+    stop: Callable[[], ZoombenchError | None] = never,
 ) -> Iterator[Score]:
     """Train, judge and measure one trial; yields every score, those of earlier attempts first.
 
     Leaves weights.pt, predictions.parquet (one row per test example), cost.json and looks/ in workdir. `note` hears
-    of what happens, as (event, facts). Once `stop` says so, a checkpoint is written and Preempted raised.
+    of what happens, as (event, facts). Once `stop` gives an error, a checkpoint is written and the error raised.
 
     Raises NonFiniteLoss, CheckpointError, and whatever the method or the dataset raises.
     """
@@ -86,7 +86,7 @@ def run_as(
     workdir: Path,
     settings: Settings,
     note: Callable[..., None] = ignore,
-    stop: Callable[[], bool] = never,
+    stop: Callable[[], ZoombenchError | None] = never,
 ) -> Iterator[Score]:
     """What `run` does, in one of the trial's processes: only the one that leads writes to workdir, or is stopped."""
     torch.set_num_threads(max(1, spec.budget.cpus // ranks.count))
@@ -104,8 +104,8 @@ def run_as(
         trial.save()
         note("epoch", epoch=trial.epoch)
         yield from trial.history[known:]
-        if trial.epoch < spec.budget.epochs and ranks.as_rank_0_says(stop()):
-            raise Preempted(f"stopped after epoch {trial.epoch}; it goes on from there")
+        if trial.epoch < spec.budget.epochs and (end := ranks.as_rank_0_says(stop())):
+            raise end
     yield from trial.finish(note)
 
 
@@ -166,7 +166,7 @@ class _Trial:
     workdir: Path
     settings: Settings
     ranks: Ranks
-    stop: Callable[[], bool]
+    stop: Callable[[], ZoombenchError | None]
     device: torch.device
     task: Task
     splits: dict[str, Any]
@@ -198,7 +198,7 @@ class _Trial:
 
     @classmethod
     def build(
-        cls, spec: TrialSpec, workdir: Path, settings: Settings, ranks: Ranks, stop: Callable[[], bool]
+        cls, spec: TrialSpec, workdir: Path, settings: Settings, ranks: Ranks, stop: Callable[[], ZoombenchError | None]
     ) -> "_Trial":
         """Everything a trial needs, from its seed: the same in a fresh process and in a used one."""
         device = ranks.own(pick_device(spec, settings))
@@ -286,22 +286,22 @@ class _Trial:
                 self.save()
                 resumed_at = saved = time.monotonic()
             if end:
-                raise Preempted(f"stopped after step {self.step} of epoch {self.epoch + 1}; it goes on from there")
+                raise end
         self._read_losses()
         self.train_seconds += time.monotonic() - resumed_at
         self.epoch += 1
         self.history.append(Score("train", self.epoch, "loss", self.loss_sum / self.steps))
         self.step, self.loss_sum = 0, 0.0
 
-    def _what_now(self, seconds: float) -> tuple[bool, bool]:
-        """Whether to write a checkpoint within the epoch, so long after the last, and whether to end then.
+    def _what_now(self, seconds: float) -> tuple[bool, ZoombenchError | None]:
+        """Whether to write a checkpoint within the epoch, so long after the last, and what to end with then.
 
         Several ranks ask the first only where they wait for each other anyway.
         """
         if self.step >= self.steps or (self.ranks.count > 1 and self.unread):
-            return False, False
+            return False, None
         end = self.stop()
-        return self.ranks.as_rank_0_says((end or seconds > self.settings.checkpoint_seconds, end))
+        return self.ranks.as_rank_0_says((end is not None or seconds > self.settings.checkpoint_seconds, end))
 
     def judge_epoch(self) -> None:
         """The validation split, for the learning curve; it decides nothing."""

@@ -1,5 +1,6 @@
 """One trial in this process: every score kept once, its error a record, its work never done twice."""
 
+import signal
 import subprocess
 from dataclasses import replace
 
@@ -78,6 +79,30 @@ def test_a_trial_that_goes_on_keeps_each_score_once(tiny, ledger, tmp_path):
         (1, "validation", 1),
     ]
     assert [e["event"] for e in ledger.events(made.id)] == ["start", "epoch", "failed", "start", "resume", "failed"]
+
+
+def test_a_trial_that_takes_too_long_fails_and_goes_on_when_it_is_tried_again(tiny, ledger):
+    slow = tiny(sleep=0.01)
+    assert run(slow, ledger, timeout_minutes=0.0001)[0] == "failed"
+    failure = ledger.record(slow.id, "failed.json")
+    assert failure["error_class"] == "TimedOut"
+    assert "took longer than settings.timeout_minutes, 0.0001" in failure["message"]
+    assert execute(slow, ledger, Settings(), commit="", retry=True) == "done"
+    assert [event["event"] for event in ledger.events(slow.id)] == [
+        *("start", "failed", "start", "resume", "epoch", "epoch", "done")
+    ]
+
+
+def test_a_trial_told_to_end_writes_a_checkpoint_and_goes_on_to_the_same_numbers(tiny, ledger, tmp_path):
+    told = tiny(kill_at=1, sigterm=True, marker=str(tmp_path / "marker"))
+    handler = signal.getsignal(signal.SIGTERM)
+    assert run(told, ledger)[0] == "preempted"
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert ledger.state(told.id) == "started"
+    assert run(told, ledger)[0] == "done"
+    other = Ledger.open(tmp_path / "undisturbed")
+    assert run(told, other)[0] == "done"
+    assert [score["value"] for score in ledger.scores(told.id)] == [score["value"] for score in other.scores(told.id)]
 
 
 def test_a_trial_held_by_another_process_is_left_to_it(tiny, ledger, monkeypatch):

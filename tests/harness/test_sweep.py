@@ -12,6 +12,7 @@ import pytest
 
 from zoombench.harness import spec
 from zoombench.harness.ledger import Ledger
+from zoombench.harness.sweepfile import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -227,6 +228,25 @@ def test_a_worker_that_is_told_to_end_writes_a_checkpoint_and_goes_on(sweep_file
     events = results.events(spec.load(path).trials[0].id)
     assert [event["event"] for event in events] == ["start", "epoch", "preempted", "start", "resume", "epoch", "done"]
     assert (events[4]["epoch"], events[4]["step"]) == (1, 1), "the checkpoint is of the step at which it was told"
+
+
+def test_a_trial_that_hangs_is_ended_from_outside(sweep_file, results, monkeypatch):
+    from rich.console import Console
+
+    from zoombench.harness import sweep
+    from zoombench.harness.progress import Progress
+
+    monkeypatch.setattr(sweep, "GRACE", 5)
+    path = sweep_file(methods={"tiny": {}, "hangs": {"method": "tiny", "hang_at": 1}})
+    trials = spec.load(path).trials
+    settings = Settings(timeout_minutes=0.25)
+    results = Ledger.open(results.root)
+    with Progress(2, 4, already=0, console=Console(quiet=True)) as progress:
+        sweep.launch(trials, results, settings, commit="", progress=progress)
+    assert [results.state(trial.id) for trial in trials] == ["done", "failed"]
+    failure = results.record(trials[1].id, "failed.json")
+    assert failure["error_class"] == "TimedOut"
+    assert "its process was killed" in failure["message"]
 
 
 def test_trials_of_one_and_of_two_processes_share_a_machine(sweep_file, zoombench, results):

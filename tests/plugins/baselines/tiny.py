@@ -19,6 +19,7 @@ from zoombench.harness.contract import Method, Output, Zoom
 class Config:
     width: int = 4
     sleep: float = 0.0  # seconds a training step
+    hang_at: int | None = None  # epoch that never ends
     fail_at: int | None = None  # epoch, counted from 0
     nan_at: int | None = None
     kill_at: int | None = None  # SIGKILL to its own process, the first time only where a marker file remembers
@@ -71,6 +72,8 @@ class Tiny(Method):
             raise RuntimeError("told to fail")
         if self.config.draws:
             self.scale = self.draw()
+        while epoch == self.config.hang_at:
+            time.sleep(1)
         if epoch == self.config.exit_at:
             sys.exit(0)
         if epoch == self.config.out_of_memory_at:
