@@ -12,6 +12,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -184,17 +185,22 @@ class _Watch(tune.Callback):
         """End from outside what did not end by itself within a grace: it hangs where it never looks at the clock."""
         for trial_id, began in list(self.began.items()):
             if time.monotonic() - began > self.timeout + GRACE:
-                del self.began[trial_id]
-                spec = self.specs[trial_id]
-                minutes = self.timeout / 60
-                self.ledger.fail(
-                    trial_id,
-                    error_class="TimedOut",
-                    message=f"trial {trial_id} ({spec.title}) took longer than settings.timeout_minutes, {minutes:g}, "
-                    "and did not end when it was told to: its process was killed.",
-                    traceback="",
-                )
-                _kill(self.ledger.events(trial_id))
+                self._end(trial_id)
+
+    def _end(self, trial_id: str) -> None:
+        start = [event for event in self.ledger.events(trial_id) if event["event"] == "start"][-1:]
+        if not start or _age(start[0]) < self.timeout + GRACE:
+            return  # its process was not there at once
+        del self.began[trial_id]
+        self.ledger.fail(
+            trial_id,
+            error_class="TimedOut",
+            message=f"trial {trial_id} ({self.specs[trial_id].title}) took longer than settings.timeout_minutes, "
+            f"{self.timeout / 60:g}, and did not end when it was told to: its process was killed.",
+            traceback="",
+            attempts=start[0]["attempt"],
+        )
+        _kill(start[0])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.began.pop(self._spec(trial).id, None)
@@ -224,9 +230,13 @@ class _Watch(tune.Callback):
         return self.specs[trial.config["trial_id"]]
 
 
-def _kill(events: Sequence[dict[str, Any]]) -> None:
-    """End the process that last started a trial, on whichever node it is."""
-    start = next(event for event in reversed(events) if event["event"] == "start")
+def _age(event: dict[str, Any]) -> float:
+    """Seconds since something happened to a trial."""
+    return (datetime.now(UTC) - datetime.fromisoformat(event["time"])).total_seconds()
+
+
+def _kill(start: dict[str, Any]) -> None:
+    """End the process that started a trial, on whichever node it is."""
     nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeManagerHostname"] == start["host"]]
     for node in nodes[:1]:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
