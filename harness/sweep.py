@@ -189,8 +189,8 @@ class _Watch(tune.Callback):
 
     def _end(self, trial_id: str) -> None:
         start = [event for event in self.ledger.events(trial_id) if event["event"] == "start"][-1:]
-        if not start or _age(start[0]) < self.timeout + GRACE:
-            return  # its process was not there at once
+        if not start or not self.timeout + GRACE < _age(start[0]) < time.monotonic() - self.began[trial_id]:
+            return  # its process was not there at once, or not yet
         del self.began[trial_id]
         self.ledger.fail(
             trial_id,
