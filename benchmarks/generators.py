@@ -6,7 +6,7 @@ CPU time of one process and one thread (not of other processes; but on a shared 
 memory, so trust ratios), the least of `--rounds` rounds:
 
     drawn    one example after the other
-    loaded   in batches of 64 through torch's DataLoader, as a trial without workers does, all inputs collated
+    loaded   in batches of 64 through torch's DataLoader, as a trial without workers does
     training a step of `uniform` with the small task network, the cheapest method that there is, on a batch that lies
              ready as float, an example
     share    of loading in what loading and training take together
@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from zoombench.baselines import uniform
 from zoombench.harness import lookup
+from zoombench.harness.batches import Collate
 from zoombench.harness.budget import Budget
 
 BATCH = 64
@@ -51,7 +52,7 @@ def generators(examples: int = 1024, *, rounds: int = 5, size: int = 16) -> Iter
                 dataset[index]
 
         def load(dataset: Any = dataset, batches: list[list[int]] = batches) -> None:
-            for _ in DataLoader(dataset, batch_sampler=batches):
+            for _ in DataLoader(dataset, batch_sampler=batches, collate_fn=Collate(("image",))):
                 pass
 
         train = _training_step(module, dataset, size)

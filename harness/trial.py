@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from . import cost, lookup, parallel, pictures
 from .bad_files import Skipped, Skipping
+from .batches import Collate
 from .budget import Training
 from .contents import content
 from .contract import Method, Output, Zoom, given
@@ -462,6 +463,7 @@ class _Trial:
         loader: DataLoader[Any] = DataLoader(
             Skipping(self.splits[split]) if skips else self.splits[split],
             batch_sampler=batches,
+            collate_fn=Collate(self.method.inputs),
             num_workers=self.settings.workers,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # its own: the global one belongs to dropout, and to a checkpoint
@@ -472,7 +474,7 @@ class _Trial:
                 read = [index for index, is_it in zip(indices, are_it[0].tolist(), strict=True) if is_it]
                 for index in set(indices) - set(read):
                     self.skipped.note(split, index, self.splits[split])
-            inputs = {name: tensors[name].to(self.device, non_blocking=True) for name in self.method.inputs}
+            inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
             yield inputs, target.to(self.device, non_blocking=True), read
 
     def _gpus(self) -> float:
