@@ -14,7 +14,7 @@ memory, so trust ratios), the least of `--rounds` rounds:
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -90,17 +90,22 @@ def least(call: Callable[[], None], rounds: int) -> float:
 
 
 def main() -> None:
-    """Print one line a dataset."""
+    """Measure as the command line says, and show it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--examples", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=16)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    show(generators(arguments.examples, rounds=arguments.rounds, size=arguments.size))
+
+
+def show(speeds: Iterable[Speed]) -> None:
+    """Print one line a dataset."""
     print(
         f"{'dataset':20}{'drawn/s':>10}{'loaded/s':>10}{'drawn us':>10}{'loaded us':>11}{'training us':>13}{'share':>8}"
     )
-    for one in generators(arguments.examples, rounds=arguments.rounds, size=arguments.size):
+    for one in speeds:
         share = one.loaded / (one.loaded + one.training)
         print(
             f"{one.name:20}{1e6 / one.drawn:10.0f}{1e6 / one.loaded:10.0f}"

@@ -41,6 +41,8 @@ from zoombench.datasets.reading.images import Pixels, cut, load_overview, load_r
 from zoombench.datasets.reading.pyramid import Pyramid
 from zoombench.datasets.reading.records import Record
 
+from .generators import generators, show
+
 BOX = (1700.0, 1100.0, 1924.0, 1324.0)
 OVERVIEW, POINTS, WARM_UP = 256, 32, 2
 Call = Callable[[], object]
@@ -190,6 +192,8 @@ def main() -> None:
     for canvas in (256, 1024, 2528):
         for task, ways in in_memory(canvas).items():
             compare(f"{canvas} x {canvas}", task, ways, rounds=arguments.rounds, images=2)
+    print("\nThe embedded datasets (see python -m benchmarks.generators)")
+    show(generators(rounds=arguments.rounds))
 
 
 if __name__ == "__main__":
