@@ -63,8 +63,9 @@ class Skipped:
         bad = self.reasons.get(split, {})
         if len(bad) > LIMIT * len(examples):
             raise DataError(
-                f"{len(bad)} of {len(examples)} {split} examples cannot be read, above {LIMIT:.1%}: scores would be of "
-                f"another data set. The first: {next(iter(bad.values()))}"
+                f"{len(bad)} of {len(examples)} {split} examples cannot be read, above {LIMIT:.1%}, the most that "
+                "data.on_bad_file: skip leaves out, as scores would be of another data set. `zoombench data check "
+                f"--decode` lists all such files. The first: {next(iter(bad.values()))}"
             )
 
     @classmethod

@@ -181,7 +181,7 @@ def _run_trials(
     console: Console,
 ) -> None:
     from . import tracking
-    from .execution import execute, git_commit
+    from .execution import execute, git_commit, give_up
     from .progress import Progress
 
     commit = git_commit()
@@ -194,7 +194,9 @@ def _run_trials(
             for trial in missing:
                 progress.started(trial)
                 heard = partial(progress.scored, trial)
-                outcome = execute(trial, ledger, settings, commit=commit, retry=options.retry_failed, listen=heard)
+                outcome: str = "lost"
+                while outcome == "lost" and not give_up(trial, ledger, "one of its processes was killed"):
+                    outcome = execute(trial, ledger, settings, commit=commit, retry=options.retry_failed, listen=heard)
                 progress.ended(trial, ledger)
                 if outcome == "preempted":
                     raise KeyboardInterrupt
@@ -241,7 +243,7 @@ def _conclude(
 
 
 def _failed(count: int, options: argparse.Namespace) -> str:
-    return f", {count} failed (`{_command(options)} --retry-failed` runs them again)" if count else ""
+    return f", {count} failed (`{_command(options, 'retry')}` runs them again)" if count else ""
 
 
 def _report_is_older(report: Path, sweep: Sweep, ledger: Ledger) -> bool:
@@ -294,9 +296,9 @@ def _state(trial: TrialSpec, ledger: Ledger) -> str:
     return "running" if state != "done" and ledger.is_held(trial.id) else state
 
 
-def _command(options: argparse.Namespace) -> str:
-    """The words that continue what was asked."""
-    words = ["zoombench", "run", *([options.sweep] if options.sweep else [])]
+def _command(options: argparse.Namespace, verb: str = "run") -> str:
+    """The words that continue what was asked, or that retry what failed."""
+    words = ["zoombench", verb, *([options.sweep] if options.sweep else [])]
     if options.results != "results":
         words += ["--results", options.results]
     words += ["--serial"] if options.serial else []

@@ -4,6 +4,7 @@ The same function serves Ray's workers and the serial loop. Imports torch only w
 """
 
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,9 @@ from .errors import Preempted, TimedOut, TrialBusy, WorkerLost, ZoombenchError
 from .ledger import Ledger, append_line, now
 from .spec import TrialSpec
 from .sweepfile import Settings
+
+MOST_LOSSES = 3
+"""A trial whose process died so often without finishing an epoch in between is not started again."""
 
 Outcome = Literal["done", "failed", "out of memory", "busy", "lost", "preempted"]
 Steps = Generator[dict[str, Any], None, Outcome]
@@ -59,12 +63,30 @@ def steps(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit: str, r
             state = ledger.state(spec.id)
             if state == "done" or (state == "failed" and not retry):
                 return state
-            return (yield from _execute_held(spec, ledger, settings, commit=commit))
+            asked = threading.Event()
+            outcome = yield from _execute_held(spec, ledger, settings, commit=commit, asked=asked)
     except TrialBusy:
         return "busy"
+    if asked.is_set() and outcome != "preempted":
+        signal.raise_signal(signal.SIGTERM)  # it came when the trial was about to end: now it is for the process
+    return outcome
 
 
-def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit: str) -> Steps:
+def give_up(spec: TrialSpec, ledger: Ledger, cause: str) -> bool:
+    """Whether a trial whose process was lost is lost for good; if so, that is recorded."""
+    if ledger.losses(spec.id) < MOST_LOSSES:
+        return False
+    ledger.fail(
+        spec.id,
+        error_class="WorkerLost",
+        message=f"the process of trial {spec.id} ({spec.title}) died {MOST_LOSSES} times without finishing an epoch in "
+        f"between: {cause}",
+        traceback=cause,
+    )
+    return True
+
+
+def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit: str, asked: threading.Event) -> Steps:
     ledger.describe(spec)
     before = [event for event in ledger.events(spec.id) if event["event"] == "start"]
     attempt, code = len(before) + 1, f"{spec.method.fingerprint} {spec.dataset.fingerprint}"
@@ -79,7 +101,7 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
         from . import trial
 
         kept = {(s["split"], s["epoch"], s["metric"]) for s in ledger.scores(spec.id)}
-        with _reasons_to_end(spec, settings) as stop:
+        with _reasons_to_end(spec, settings, asked) as stop:
             for score in trial.run(spec, ledger.folder(spec.id), settings, note, stop):
                 if (score.split, score.epoch, score.metric) not in kept:
                     line = score._asdict() | {"time": now(), "attempt": attempt}
@@ -95,7 +117,7 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
         ledger.fail(
             spec.id,
             error_class=type(error).__name__,
-            message=str(error).strip() or type(error).__name__,
+            message=_message(error),
             traceback=traceback.format_exc(),
             commit=commit,
             attempts=attempt,
@@ -119,10 +141,21 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
     return "done"
 
 
+def _message(error: BaseException) -> str:
+    """What an error says; torch puts the words of a loader's process at the end of a traceback."""
+    said = str(error).strip() or type(error).__name__
+    first, *rest = said.splitlines()
+    if rest and re.fullmatch(r"Caught \S+ in DataLoader worker process \d+\.", first):
+        return rest[-1].partition(": ")[2] or rest[-1]
+    return said
+
+
 @contextmanager
-def _reasons_to_end(spec: TrialSpec, settings: Settings) -> Iterator[Callable[[], ZoombenchError | None]]:
-    """What tells a trial to end: SIGTERM, as a node that is taken away gives its processes a moment, or its timeout."""
-    began, asked = time.monotonic(), threading.Event()
+def _reasons_to_end(
+    spec: TrialSpec, settings: Settings, asked: threading.Event
+) -> Iterator[Callable[[], ZoombenchError | None]]:
+    """What tells a trial to end: its timeout, or SIGTERM, which sets `asked`; a node that is taken away sends it."""
+    began = time.monotonic()
 
     def stop() -> ZoombenchError | None:
         if asked.is_set():

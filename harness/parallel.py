@@ -28,6 +28,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from . import errors
 from .contract import Method
+from .ledger import write_json
 from .spec import TrialSpec
 from .sweepfile import Settings
 
@@ -154,8 +155,8 @@ def ranks_of(spec: TrialSpec, workdir: Path, settings: Settings, device: torch.d
                 yield ranks
             for other in others:
                 other.wait(PATIENCE.total_seconds())
-        except Exception as error:
-            cause = _failure(folder, others, spec)
+        except RuntimeError as error:  # what torch raises where a peer has gone, and much else
+            cause = _failure(folder, others, spec, began=time.time())
             if cause is not None:
                 raise cause from error
             raise
@@ -169,18 +170,21 @@ def main(folder: Path, rank: int) -> None:
     """Run one of the other ranks to the trial's end, or leave in the folder what went wrong."""
     from . import trial
 
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # rank 0 hears them too, and ends the others when it has saved
     call = json.loads((folder / "call.json").read_text())
     threading.Thread(target=_end_with, args=(call["parent"],), daemon=True).start()
     spec, settings = TrialSpec.from_json(call["spec"]), Settings(**call["settings"])
     ranks = Ranks(rank, call["count"])
-    try:
-        with _group(folder, ranks, trial.pick_device(spec, settings)):
+    with _group(folder, ranks, trial.pick_device(spec, settings)):
+        try:
             for _ in trial.run_as(ranks, spec, Path(call["workdir"]), settings):
                 pass
-    except BaseException as error:
-        failure = {"class": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
-        (folder / f"{rank}.json").write_text(json.dumps(failure))
-        raise
+        except Exception as error:
+            # Before the group is left, which the others notice: so the first to fail is the first to say so.
+            failure = {"class": type(error).__name__, "message": str(error), "traceback": traceback.format_exc()}
+            write_json(folder / f"{rank}.json", failure | {"time": time.time()})
+            raise
 
 
 @contextlib.contextmanager
@@ -203,8 +207,10 @@ def _group(folder: Path, ranks: Ranks, device: torch.device) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def _failure(folder: Path, others: Sequence["subprocess.Popen[bytes]"], spec: TrialSpec) -> Exception | None:
-    """What another rank died of, if one did: it is given a moment to say so."""
+def _failure(
+    folder: Path, others: Sequence["subprocess.Popen[bytes]"], spec: TrialSpec, *, began: float
+) -> Exception | None:
+    """What another rank died of before rank 0's own error, if one did: it is given a moment to say so."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and all(other.poll() is None for other in others):
         time.sleep(0.05)
@@ -213,11 +219,11 @@ def _failure(folder: Path, others: Sequence["subprocess.Popen[bytes]"], spec: Tr
         if code is not None and code < 0:
             name = signal.Signals(-code).name
             return errors.WorkerLost(f"process {rank} of trial {spec.id} ({spec.title}) was ended by {name}.")
-    for rank in range(1, len(others) + 1):
-        report = folder / f"{rank}.json"
-        if report.exists():
-            return _as_error(json.loads(report.read_text()), rank)
-    return None
+    reports = {int(path.stem): json.loads(path.read_text()) for path in folder.glob("[0-9]*.json")}
+    if not reports:
+        return None
+    rank = min(reports, key=lambda one: float(reports[one]["time"]))
+    return _as_error(reports[rank], rank) if reports[rank]["time"] < began else None
 
 
 def _as_error(failure: dict[str, str], rank: int) -> Exception:
@@ -267,16 +273,17 @@ class _SharedBatchNorm(_BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise; in training by mean and variance of the whole batch."""
-        if not (self.training or self.running_mean is None):
+        if not self.training:
             return super().forward(input)
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [-1 if axis == 1 else 1 for axis in range(input.dim())]
         count = torch.tensor(float(input.numel() // input.shape[1]))
         distributed.all_reduce(count)
-        mean = _Sum.apply(input.sum(axes)) / count
-        centred = input - mean.view(shape)
+        exact = input if input.dtype == torch.float64 else input.float()
+        mean = _Sum.apply(exact.sum(axes)) / count
+        centred = exact - mean.view(shape)
         variance = _Sum.apply(centred.square().sum(axes)) / count
-        if self.training and self.track_running_stats and self.running_mean is not None:
+        if self.track_running_stats and self.running_mean is not None:
             assert self.num_batches_tracked is not None
             assert self.running_var is not None
             with torch.no_grad():
@@ -287,7 +294,7 @@ class _SharedBatchNorm(_BatchNorm):
         normal: Tensor = centred * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
             normal = normal * self.weight.view(shape) + self.bias.view(shape)
-        return normal
+        return normal.to(input.dtype)
 
 
 def _share_batch_norm(module: nn.Module) -> Any:
@@ -305,7 +312,9 @@ if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]), int(sys.argv[2]))
         code = 0
-    except BaseException:  # noqa: BLE001 - it was written down; rank 0 says it
+    except errors.Preempted:
+        pass  # rank 0 says it
+    except BaseException:  # noqa: BLE001 - rank 0 may have gone before it could say it
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -67,7 +67,13 @@ class Progress:
             failure = ledger.record(spec.id, "failed.json")
             what = f"FAILED {failure['error_class']}: {failure['message'].splitlines()[0]}"
         else:
-            what = "not finished here: lost, or held by another process"
+            told = ledger.events(spec.id)[-1:]
+            is_stopped = bool(told) and told[0]["event"] == "preempted"
+            what = (
+                "told to end: it goes on from its checkpoint"
+                if is_stopped
+                else "not finished here: lost, or held by another process"
+            )
         self.say(f"[{self.done + self.failed}/{self.trials}] {spec.title}: {what}{self._left()}")
 
     def _left(self) -> str:

@@ -22,6 +22,7 @@ _COPIED = (
     "commit",
     "device",
     "amp",
+    "processes",
     "torch",
     "started",
     "attempts",

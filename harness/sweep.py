@@ -12,7 +12,6 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +27,12 @@ from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .errors import UsageError
-from .execution import Steps, steps
+from .execution import Steps, give_up, steps
 from .ledger import Ledger
 from .progress import Progress
 from .spec import TrialSpec
 from .sweepfile import Settings
 
-MOST_LOSSES = 3
-"""A trial whose process died without a word is started again in the next wave, from its checkpoint; one that died so
-often without finishing an epoch in between fails."""
 GRACE = 60.0
 """Seconds that a trial has to end by itself once its time is over: it looks at the clock after each step."""
 OBJECT_STORE_BYTES = 128 * 2**20
@@ -164,7 +160,10 @@ class _Watch(tune.Callback):
     ) -> None:
         self.specs, self.ledger, self.progress = specs, ledger, progress
         self.timeout = math.inf if timeout_minutes is None else 60 * timeout_minutes
+        self.attempts: dict[str, int] = {}
+        """Of each running trial, how often it was started before."""
         self.began: dict[str, float] = {}
+        """When its process was first seen to have taken it up."""
         self.lost: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -172,7 +171,7 @@ class _Watch(tune.Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.began[self._spec(trial).id] = time.monotonic()
+        self.attempts[self._spec(trial).id] = self.ledger.attempts(self._spec(trial).id)
         self.progress.started(self._spec(trial))
 
     def on_trial_result(
@@ -183,56 +182,50 @@ class _Watch(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """End from outside what did not end by itself within a grace: it hangs where it never looks at the clock."""
+        if self.timeout == math.inf:
+            return
+        for trial_id, before in self.attempts.items():
+            if trial_id not in self.began and self.ledger.attempts(trial_id) > before:
+                self.began[trial_id] = time.monotonic()  # by this clock: another node's may differ
         for trial_id, began in list(self.began.items()):
             if time.monotonic() - began > self.timeout + GRACE:
+                self._forget(trial_id)
                 self._end(trial_id)
 
     def _end(self, trial_id: str) -> None:
-        start = [event for event in self.ledger.events(trial_id) if event["event"] == "start"][-1:]
-        if not start or not self.timeout + GRACE < _age(start[0]) < time.monotonic() - self.began[trial_id]:
-            return  # its process was not there at once, or not yet
-        del self.began[trial_id]
+        start = [event for event in self.ledger.events(trial_id) if event["event"] == "start"][-1]
         self.ledger.fail(
             trial_id,
             error_class="TimedOut",
             message=f"trial {trial_id} ({self.specs[trial_id].title}) took longer than settings.timeout_minutes, "
             f"{self.timeout / 60:g}, and did not end when it was told to: its process was killed.",
             traceback="",
-            attempts=start[0]["attempt"],
+            attempts=start["attempt"],
         )
-        _kill(start[0])
+        _kill(start)
+
+    def _forget(self, trial_id: str) -> None:
+        self.attempts.pop(trial_id, None)
+        self.began.pop(trial_id, None)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.began.pop(self._spec(trial).id, None)
+        self._forget(self._spec(trial).id)
         self.progress.ended(self._spec(trial), self.ledger)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         spec = self._spec(trial)
-        self.began.pop(spec.id, None)
+        self._forget(spec.id)
         events = self.ledger.events(spec.id)
         last: dict[str, Any] = events[-1] if events else {"event": "none"}
         if last["event"] not in ("done", "failed", "preempted", "lost"):
             last = {"event": "lost", "cause": _last_line(trial)}
             self.ledger.note(spec.id, **last)
-        if last["event"] == "lost" and self.ledger.losses(spec.id) >= MOST_LOSSES:
-            self.ledger.fail(
-                spec.id,
-                error_class="WorkerLost",
-                message=f"the process of trial {spec.id} ({spec.title}) died {MOST_LOSSES} times without finishing an "
-                f"epoch in between: {last['cause']}",
-                traceback=last["cause"],
-            )
-        elif last["event"] in ("preempted", "lost"):
+        if last["event"] == "preempted" or (last["event"] == "lost" and not give_up(spec, self.ledger, last["cause"])):
             self.lost.add(spec.id)
         self.progress.ended(spec, self.ledger)
 
     def _spec(self, trial: Any) -> TrialSpec:
         return self.specs[trial.config["trial_id"]]
-
-
-def _age(event: dict[str, Any]) -> float:
-    """Seconds since something happened to a trial."""
-    return (datetime.now(UTC) - datetime.fromisoformat(event["time"])).total_seconds()
 
 
 def _kill(start: dict[str, Any]) -> None:

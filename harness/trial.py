@@ -341,6 +341,7 @@ class _Trial:
         facts = {
             "train_seconds": self.train_seconds,
             "weights_sha256": weights_hash(self.method),
+            "processes": self.ranks.count,
             "gpu_hours": self._gpus() * self.train_seconds / 3600,
             "n_test": len(columns["score"]),
             "bad_files": self.skipped.count,
@@ -355,6 +356,7 @@ class _Trial:
     def save(self) -> None:
         """Write the checkpoint by atomic rename, after every loss up to here was seen to be finite."""
         self._read_losses()
+        self._join_skipped()
         own = self.ranks.gather(
             {
                 "random": get_random_state(self.device),
@@ -440,15 +442,14 @@ class _Trial:
             finite &= prediction.isfinite().all()
             columns = self.task.judge(prediction, target)
             if len(read) < len(target):  # the others stand for files that cannot be read
-                kept = torch.tensor(read, device=self.device) - indices[0]
+                kept = torch.tensor(read, dtype=torch.int64, device=self.device) - indices[0]
                 columns = {name: column[kept] for name, column in columns.items()}
             parts.append({"example": torch.tensor(read, dtype=torch.int64)} | columns)
             first = first or (inputs, output)
         own = [{name: column.cpu() for name, column in part.items()} for part in parts]
-        found = self.ranks.gather((bool(finite), own, self.skipped))
-        self.skipped = Skipped.joined([skipped for _, _, skipped in found])
-        self.skipped.check(split, self.splits[split])
-        if not all(is_finite for is_finite, _, _ in found):
+        self._join_skipped()
+        found = self.ranks.gather((bool(finite), own))
+        if not all(is_finite for is_finite, _ in found):
             raise NonFiniteLoss(
                 f"the answer to some {split} example is not finite after epoch {self.epoch} of trial {self.spec.id} "
                 f"({self.spec.title}), though every loss was: the last step broke the weights. Try a lower "
@@ -476,6 +477,12 @@ class _Trial:
                     self.skipped.note(split, index, self.splits[split])
             inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
             yield inputs, target.to(self.device, non_blocking=True), read
+
+    def _join_skipped(self) -> None:
+        """What any rank found unreadable, for all of them; raises DataError where there is too much of it."""
+        self.skipped = Skipped.joined(self.ranks.gather(self.skipped))
+        for split in self.skipped.reasons:
+            self.skipped.check(split, self.splits[split])
 
     def _gpus(self) -> float:
         if self.device.type != "cuda":
@@ -515,7 +522,7 @@ class _Trial:
             free = shutil.disk_usage(path.parent).free / 2**20
             raise CheckpointError(
                 f"{path} cannot be written ({free:.0f} MiB are free there): {error}. Make room, then run again with "
-                "--retry-failed."
+                "`zoombench retry`."
             ) from error
 
 

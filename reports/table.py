@@ -56,6 +56,7 @@ COLUMNS = (
     Column("run_id", "string", "MLflow run, empty until tracked"),
     Column("device", "string", "device name"),
     Column("amp", "boolean", "trained under automatic mixed precision"),
+    Column("processes", "Int64", "processes that shared each batch"),
     Column("torch", "string", "version of torch"),
     Column("data", "string", "hash of the index files of a data set from disk; empty for one made by code"),
     Column("started", "string", "ISO 8601 time of the first attempt, UTC"),

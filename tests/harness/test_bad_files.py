@@ -18,8 +18,8 @@ SKIP = Settings(data=Data(on_bad_file="skip"))
 def finished(sweep_file, tmp_path):
     """A trial of one epoch on the examples that a dataset holds; its facts, predictions and notes."""
 
-    def run(settings=SKIP, folder="trial", methods=None, **config):
-        budget = {"image_size": 16, "epochs": 1, "batch": 64}
+    def run(settings=SKIP, folder="trial", methods=None, batch=64, processes=1, **config):
+        budget = {"image_size": 16, "epochs": 1, "batch": batch, "gpus": 0, "processes": processes}
         file = sweep_file(methods=methods or {"tiny": {}}, datasets={"holes": config}, budgets={"b": budget})
         notes = []
         workdir = tmp_path / folder
@@ -63,6 +63,21 @@ def test_every_method_is_scored_on_the_same_examples(finished):
         finished(test="999")[2]["example"],  # the last one, alone in nobody's batch; the first takes its place
     ]
     assert examples[0] == examples[1] == list(range(999))
+
+
+def test_a_batch_of_bad_files_alone_is_no_batch(finished):
+    _, facts, predictions, _ = finished(batch=37, test="999")
+    assert facts["n_test"] == 999
+    assert predictions["example"] == list(range(999))
+
+
+@pytest.mark.slow
+def test_several_processes_count_bad_files_together(finished):
+    _, facts, predictions, _ = finished(processes=2, test="999")
+    assert facts["bad_files"] == 1
+    assert predictions["example"] == list(range(999))
+    with pytest.raises(DataError, match="2 of 1000 train examples cannot be read"):
+        finished(processes=2, folder="two", train="3,600")
 
 
 def test_in_training_the_next_example_takes_the_place_of_a_bad_one(finished):

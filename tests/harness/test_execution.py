@@ -1,13 +1,15 @@
 """One trial in this process: every score kept once, its error a record, its work never done twice."""
 
+import os
 import signal
 import subprocess
 from dataclasses import replace
 
 import pytest
 
-from zoombench.harness import lookup, spec
-from zoombench.harness.execution import execute, git_commit
+from zoombench.harness import lookup, spec, trial
+from zoombench.harness.errors import BadFile
+from zoombench.harness.execution import _message, execute, git_commit
 from zoombench.harness.ledger import Ledger
 from zoombench.harness.sweepfile import Settings
 
@@ -103,6 +105,32 @@ def test_a_trial_told_to_end_writes_a_checkpoint_and_goes_on_to_the_same_numbers
     other = Ledger.open(tmp_path / "undisturbed")
     assert run(told, other)[0] == "done"
     assert [score["value"] for score in ledger.scores(told.id)] == [score["value"] for score in other.scores(told.id)]
+
+
+def test_a_signal_that_comes_while_a_trial_ends_is_for_the_process(tiny, ledger, monkeypatch):
+    finish = trial._Trial.finish
+
+    def signal_and_finish(self, note):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return finish(self, note)
+
+    monkeypatch.setattr(trial._Trial, "finish", signal_and_finish)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny(), ledger)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ledger.state(tiny().id) == "done"
+
+
+def test_the_words_of_a_loaders_process_are_found_in_its_traceback():
+    said = (
+        "Caught BadFile in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        '  File "a.py", line 1, in b\nzoombench.harness.errors.BadFile: c.jpg: not readable: d'
+    )
+    assert _message(BadFile(said)) == "c.jpg: not readable: d"
+    assert _message(ValueError("one\ntwo")) == "one\ntwo"
 
 
 def test_a_trial_held_by_another_process_is_left_to_it(tiny, ledger, monkeypatch):

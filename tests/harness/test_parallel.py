@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from torch import nn
 
 from zoombench.harness import parallel, spec, trial
 from zoombench.harness.errors import NonFiniteLoss, TrialError, WorkerLost
+from zoombench.harness.ledger import Ledger
 from zoombench.harness.parallel import Ranks
 from zoombench.harness.spec import TrialSpec
 from zoombench.harness.sweepfile import Settings
@@ -131,6 +133,39 @@ def test_a_loss_that_is_not_finite_in_one_process_is_an_outcome(made, tmp_path):
         run_whole(made(2, nan_at=1, only_rank=1), tmp_path)
 
 
+def test_two_processes_train_in_mixed_precision(made, tmp_path):
+    scores, weights = run_whole(made(2, epochs=1), tmp_path, amp=True)
+    assert scores[("train", 1, "loss")] < 3
+    assert weights["network.1.running_var"].dtype == torch.float32
+
+
+def test_the_first_process_to_fail_is_the_one_that_is_told_of(made, tmp_path):
+    ended = [subprocess.Popen(["false"]), subprocess.Popen(["false"])]
+    for process in ended:
+        process.wait()
+    for rank, at, failure in ((1, 2.0, ("RuntimeError", "peer gone")), (2, 1.0, ("MemoryError", "none left"))):
+        report = {"class": failure[0], "message": failure[1], "traceback": "", "time": at}
+        (tmp_path / f"{rank}.json").write_text(json.dumps(report))
+    (tmp_path / "call.json").write_text("{}")
+    assert isinstance(parallel._failure(tmp_path, ended, made(), began=3.0), MemoryError)
+    assert parallel._failure(tmp_path, ended, made(), began=0.5) is None, "its own error came first"
+
+
+def test_a_signal_to_all_processes_is_heard_by_the_first(made, tmp_path, sweep_file):
+    budget = {"image_size": 16, "epochs": 50, "batch": 9, "gpus": 0, "processes": 2}
+    path = sweep_file(methods={"tiny": {"sleep": 0.05}}, budgets={"b": budget})
+    results = Ledger(tmp_path / "results")
+    command = [sys.executable, "-m", "zoombench.harness.cli", "run", path, "--serial", "--results", results.root]
+    run = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True)
+    trial_id = spec.load(path).trials[0].id
+    wait_for(lambda: (results.folder(trial_id) / "checkpoint.pt").exists())
+    os.killpg(run.pid, signal.SIGTERM)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "told to end: it goes on from its checkpoint" in said
+    assert results.events(trial_id)[-1]["event"] == "preempted"
+
+
 def test_the_other_processes_end_when_the_first_is_killed(made, tmp_path):
     (tmp_path / "spec.json").write_text(json.dumps(made(2, epochs=50, sleep=0.05).to_json()))
     code = (
@@ -158,13 +193,14 @@ def test_a_batch_is_shared_whole_and_evenly():
 def test_batch_norm_over_two_processes_is_batch_norm_over_the_whole_batch(tmp_path):
     torch.manual_seed(0)
     layers = [nn.BatchNorm2d(3), nn.BatchNorm2d(3, affine=False), nn.BatchNorm2d(3, momentum=None)]
+    layers.append(nn.BatchNorm2d(3, track_running_stats=False))
     image = torch.randn(5, 3, 4, 6)
     torch.save((layers, image), tmp_path / "case.pt")
     subprocess.run(
         [sys.executable, Path(__file__).with_name("batch_norm_worker.py"), tmp_path], check=True, timeout=120
     )
     found = torch.load(tmp_path / "found.pt", weights_only=True)
-    for layer, (output, gradient, buffers) in zip(layers, found, strict=True):
+    for layer, (output, gradient, buffers, judged) in zip(layers, found, strict=True):
         leaf = image.clone().requires_grad_()
         expected = layer(leaf)
         expected.square().mul(torch.arange(1.0, 6.0).view(5, 1, 1, 1)).sum().backward()
@@ -172,6 +208,7 @@ def test_batch_norm_over_two_processes_is_batch_norm_over_the_whole_batch(tmp_pa
         torch.testing.assert_close(gradient, leaf.grad, rtol=1e-4, atol=1e-4)
         for name, value in layer.named_buffers():
             torch.testing.assert_close(buffers[name], value, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(judged, layer.eval()(image).detach(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
