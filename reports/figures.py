@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .claims import Cell, Entry
+from .claims import Cell, Claim, Entry
 from .labels import Box, label_points
 from .statistics import FloatArray
 from .svg import INK, Look, Plot, Scale, around, round_ticks, text_width
@@ -94,11 +94,11 @@ def scores(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
         scale * np.array([*s.values, *((s.interval.low, s.interval.high) if s.interval else ())])
         for s in (entry.summary for entry in entries)
     ]
-    plot = _rows([_name(entry) for entry in entries], around(shown), width=619.2, left=161.0, right=495.4, top=7.2)
+    plot = _rows([named(entry) for entry in entries], around(shown), width=619.2, left=161.0, right=495.4, top=7.2)
     plot.x_axis(cell.metric.axis, round_ticks(plot.x.low, plot.x.high, 7))
     for row, entry in enumerate(entries):
         look, s = styles[entry.method], entry.summary
-        plot.dots(scale * _thinned(s.values), row + 0.16, look)
+        plot.dots(scale * thinned(s.values), row + 0.16, look)
         for place in range(min(int(s.failures.k), 10)):  # a failed seed has no score: a cross at the edge
             plot.cross(plot.x.start + 5 + 8 * place, float(plot.y(row + 0.16)), look)
         if s.mean is not None:
@@ -125,40 +125,23 @@ def forest(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
     for c in (claim.comparison for claim in claims):
         ends = (c.interval.low, c.interval.high) if c.interval else ()
         shown.append(scale * np.array([*c.differences, *ends, *((c.effect,) if c.effect is not None else ())]))
-    names = [_clip(claim.method) + ("" if claim.competes else " (bound)") for claim in claims]
+    names = [named(claim) for claim in claims]
     plot = _rows(names, around(shown, margin=0.08), width=734.4, left=161.6, right=418.6, top=25.2)
     if margin:
         plot.area([-margin, margin], np.full(2, plot.y.low), np.full(2, plot.y.high), None, opacity=0.18)
-    unit = f"{metric.difference_unit}, " if metric.unit else ""
-    title = f"{metric.name}: difference from {_clip(cell.reference)} ({unit}+ is better)"
-    plot.x_axis(title, round_ticks(plot.x.low, plot.x.high, 6))
+    plot.x_axis(difference_axis(cell), round_ticks(plot.x.low, plot.x.high, 6))
     plot.line([0, 0], [plot.y.low, plot.y.high], opacity=0.7)
     across = (plot.x.end + 8, plot.x.end + 206, plot.x.end + 257)
-    for x, text in zip(
-        across,
-        (
-            f"effect [{level(cell.alpha)} {cell.t}{'' if cell.splits else ' interval'}]",
-            "Holm p",
-            "pairs" if cell.paired else "seeds",
-        ),
-        strict=True,
-    ):
+    for x, text in zip(across, compared_heads(cell), strict=True):
         plot.text(x, plot.y.end - 11, text, bold=True)
     for row, claim in enumerate(claims):
         c, look = claim.comparison, styles[claim.method]
-        plot.dots(scale * _thinned(c.differences), row + 0.16, look)
+        plot.dots(scale * thinned(c.differences), row + 0.16, look)
         if c.interval is not None:
             plot.line([scale * c.interval.low, scale * c.interval.high], [row - 0.1] * 2, look, width=1.8)
         if c.effect is not None and c.complete > 2:
             plot.marker(scale * c.effect, row - 0.1, look, size=7)
-        effect = c.effect if c.complete > 2 else None
-        texts = (
-            f"{metric.difference(effect)} {metric.differences(c.interval)}" if effect is not None else "–",
-            p_value(claim.p_holm),
-            (f"{c.complete}" if c.groups is None else f"{c.groups.method} / {c.groups.reference}")
-            + (f" (+{c.failed} failed)" if c.failed else ""),
-        )
-        for x, text in zip(across, texts, strict=True):
+        for x, text in zip(across, compared(cell, claim), strict=True):
             plot.text(x, float(plot.y(row)), text, look)
     decided = [
         f"{c.method} {c.verdict.word}"
@@ -171,6 +154,30 @@ def forest(cell: Cell, styles: Mapping[str, Look], *, prefix: str) -> str | None
         title=f"{'Paired differences' if cell.paired else 'Differences'} from {cell.reference} on {cell.title}",
         description=("; ".join(decided) or "No method is shown to differ from the reference")
         + (". Dots are seeds." if cell.paired else ". Seeds are not paired; bars are Welch's t intervals."),
+    )
+
+
+def difference_axis(cell: Cell) -> str:
+    """What an axis of differences from the reference is called."""
+    unit = f"{cell.metric.difference_unit}, " if cell.metric.unit else ""
+    return f"{cell.metric.name}: difference from {clip(cell.reference)} ({unit}+ is better)"
+
+
+def compared_heads(cell: Cell) -> tuple[str, str, str]:
+    """The heads of `compared`."""
+    interval = f"effect [{level(cell.alpha)} {cell.t}{'' if cell.splits else ' interval'}]"
+    return interval, "Holm p", "pairs" if cell.paired else "seeds"
+
+
+def compared(cell: Cell, claim: Claim) -> tuple[str, str, str]:
+    """A difference from the reference as text beside its plot; no effect is stated of fewer than three."""
+    c = claim.comparison
+    effect = c.effect if c.complete > 2 else None
+    return (
+        f"{cell.metric.difference(effect)} {cell.metric.differences(c.interval)}" if effect is not None else "–",
+        p_value(claim.p_holm),
+        (f"{c.complete}" if c.groups is None else f"{c.groups.method} / {c.groups.reference}")
+        + (f" (+{c.failed} failed)" if c.failed else ""),
     )
 
 
@@ -197,7 +204,7 @@ def trade_off(
     x = Scale(low, high, 54.0, 349.2, log=True)
     y = Scale(*around([*means.values(), *spans], margin=0.18), 238.7, 11.2)
     plot = Plot(360.0, 280.8, x=x, y=y)
-    plot.x_axis(axis.label, _ticks(low, high))
+    plot.x_axis(axis.label, log_ticks(low, high))
     plot.y_axis(cell.metric.axis, round_ticks(y.low, y.high, 7))
     bars: list[Box] = []
     front = _front(cell, axis)
@@ -218,7 +225,7 @@ def trade_off(
             left, right = x([wide.low, wide.high]).tolist()
             bars.append((left, float(y(mean)) - 2, right, float(y(mean)) + 2))
     points = [(float(x(cost)), float(y(means[entry.method]))) for entry, cost in shown]
-    texts = [_clip(entry.method, 22) + ("" if entry.competes else " (bound)") for entry, _ in shown]
+    texts = [named(entry, 22) for entry, _ in shown]
     sizes = [(text_width(text, 9), 11.0) for text in texts]
     labels = label_points(points, sizes, frame=(x.start, y.end, x.end, y.start), obstacles=bars)
     for (a, b), label, (entry, _) in zip(points, labels, shown, strict=True):
@@ -239,11 +246,12 @@ def trade_off(
     )
 
 
-def _thinned(values: Sequence[float]) -> FloatArray:
+def thinned(values: Sequence[float]) -> FloatArray:
+    """At most MOST_DOTS of these values, evenly chosen."""
     return np.array(values, dtype=np.float64)[:: max(1, -(-len(values) // MOST_DOTS))]
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
     """Two to six round numbers on a log axis."""
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     for steps in ((1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0,)):
@@ -292,9 +300,11 @@ def _rows(
     return plot
 
 
-def _name(entry: Entry) -> str:
-    return _clip(entry.method) + ("" if entry.competes else " (bound)")
+def named(entry: Entry | Claim, longest: int = 26) -> str:
+    """A method as a figure calls it."""
+    return clip(entry.method, longest) + ("" if entry.competes else " (bound)")
 
 
-def _clip(name: str, longest: int = 26) -> str:
+def clip(name: str, longest: int = 26) -> str:
+    """A name with its end left out where it is too long for a figure."""
     return name if len(name) <= longest else name[: longest - 1] + "…"

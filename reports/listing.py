@@ -33,12 +33,12 @@ def listing(cells: Sequence[Cell], kind: str, *, title: str) -> str:
 
 def _tex(cells: Sequence[Cell], title: str) -> str:
     """One table environment for a paper; it needs the package booktabs."""
-    lines = [r"\begin{table}", rf"\caption{{{_escaped(title)}. {_escaped(_caption(cells))}}}", r"\centering"]
+    lines = [r"\begin{table}", rf"\caption{{{escaped(title)}. {escaped(_caption(cells))}}}", r"\centering"]
     lines += [rf"\begin{{tabular}}{{l{'r' * 3}l{'r' * 2}}}", r"\toprule"]
-    lines += [" & ".join(map(_escaped, HEADS)) + r" \\"]
+    lines += [" & ".join(map(escaped, HEADS)) + r" \\"]
     for cell in cells:
-        lines += [r"\midrule", rf"\multicolumn{{{len(HEADS)}}}{{l}}{{{_escaped(_heading(cell))}}} \\"]
-        lines += [" & ".join(map(_escaped, _row(cell, entry))) + r" \\" for entry in cell.entries]
+        lines += [r"\midrule", rf"\multicolumn{{{len(HEADS)}}}{{l}}{{{escaped(_heading(cell))}}} \\"]
+        lines += [" & ".join(map(escaped, _row(cell, entry))) + r" \\" for entry in cell.entries]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
@@ -107,7 +107,8 @@ def _caption(cells: Sequence[Cell]) -> str:
     )
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text that LaTeX prints as it is."""
     guard = "{}" if text[:1] in ("[", "*") else ""  # after a row's end these would be its arguments
     return guard + "".join(SPECIAL.get(letter, letter) for letter in text.replace("\n", " "))
 

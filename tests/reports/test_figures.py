@@ -178,7 +178,7 @@ def test_an_infinite_cost_is_left_off_the_axis(made):
 
 @pytest.mark.parametrize(("low", "high"), [(0.0017, 0.0098), (0.9, 1.2), (1.0, 4000.0), (1e-3, 1e9), (2.0, 2.1)])
 def test_a_log_axis_has_a_few_round_ticks(low, high):
-    ticks = figures._ticks(low, high)
+    ticks = figures.log_ticks(low, high)
     assert len(ticks) <= 6
     assert all(low <= tick <= high for tick in ticks)
     assert ticks or high / low < 1.5
