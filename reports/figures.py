@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .claims import Cell, Claim, Entry
+from .claims import TRAINING, Cell, Claim, Entry
 from .labels import Box, label_points
 from .statistics import FloatArray
 from .svg import INK, Look, Plot, Scale, around, round_ticks, text_width
@@ -244,6 +244,12 @@ def trade_off(
             f"On the front of the means, cheapest first: {', '.join(best)}." if best else "No method is on a front."
         ),
     )
+
+
+def priced_axes(cells: Sequence[Cell]) -> list[CostAxis]:
+    """The costs that any of these cells can be drawn against."""
+    found = [axis for axis in COST_AXES if any(priced(cell, axis) for cell in cells)]
+    return found[:-1] if sum(axis.key in TRAINING for axis in found) > 1 else found  # hours say what seconds say
 
 
 def thinned(values: Sequence[float]) -> FloatArray:

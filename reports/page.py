@@ -14,7 +14,7 @@ from . import curves, downloads, figures
 from . import table as results
 from .beyond import Beyond, gather
 from .cautions import cautions
-from .claims import TRAINING, Cell, Claim, cells, family_size
+from .claims import Cell, Claim, cells, family_size
 from .figures import CostAxis
 from .gaps import absent
 from .pairwise import Matrix, matrices
@@ -184,9 +184,6 @@ def _trades(place: int, beyond: Beyond) -> list[tuple[CostAxis, TradeOffClaim, f
 
 
 def _costs(cell: Cell, styles: Mapping[str, Look], place: int, beyond: Beyond) -> list[dict[str, Any]]:
-    priced = [axis for axis in figures.COST_AXES if figures.priced(cell, axis)]
-    if sum(axis.key in TRAINING for axis in priced) > 1:
-        priced.pop()  # GPU-hours say what seconds would say again
     return [
         {
             "axis": axis,
@@ -194,7 +191,7 @@ def _costs(cell: Cell, styles: Mapping[str, Look], place: int, beyond: Beyond) -
                 cell, styles, axis, prefix=f"{axis.key}{place}", undecided=beyond.undecided(axis.key, place)
             ),
         }
-        for axis in priced
+        for axis in figures.priced_axes([cell])
     ]
 
 
