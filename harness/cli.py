@@ -137,15 +137,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument(
         "--format",
-        choices=("html", "tex", "csv", "md"),
+        choices=("html", "tex", "csv", "md", "pdf", "png", "svg"),
         default="html",
-        help="a page with its table; or LaTeX (booktabs), CSV or Markdown to standard output (default: html)",
+        help="a page with its table; or LaTeX (booktabs), CSV or Markdown to standard output; or figures for a paper, "
+        "files of pdf, png or svg with their captions in figures.tex (default: html)",
     )
     report.add_argument(
         "-o",
         "--output",
         metavar="PATH",
-        help="folder of the page or file of another format (default: the sweep's folder, else ./report)",
+        help="folder of the page or of the figures, or file of another format (default: the sweep's folder, else "
+        "./report; figures in figures/ there)",
     )
     report.add_argument(
         "--all-pictures",

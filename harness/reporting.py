@@ -37,12 +37,15 @@ class Source:
 
 
 def write_report(options: argparse.Namespace) -> int:
-    """Write table and page, or print the listing that was asked for."""
-    from ..reports import page
+    """Write table and page, or the figures of a paper, or print the listing that was asked for."""
+    from ..reports import page, paper
     from ..reports.listing import listing
 
     with _told():
         source = _chosen(_sources(options), options)
+        folder = Path(options.output) if options.output else source.folder or Path("report")
+        if options.format in paper.KINDS:
+            return _write_figures(source, folder if options.output else folder / "figures", options.format)
         if options.format != "html":
             text = listing(page.claimed(source.table, source.about), options.format, title=source.name)
             if options.output is None:
@@ -51,13 +54,30 @@ def write_report(options: argparse.Namespace) -> int:
                 _write(Path(options.output), text)
                 print(f"report: {Path(options.output).absolute()}")
             return DONE
-        folder = Path(options.output) if options.output else source.folder or Path("report")
         try:
             print(f"report: {page.write(source.table, source.about, folder.absolute())}")
         except OSError as error:
             raise UsageError(
                 f"{folder} cannot be written: {error.strerror or error}. Name another with --output."
             ) from error
+    return DONE
+
+
+def _write_figures(source: Source, folder: Path, kind: str) -> int:
+    from ..reports import page, paper
+
+    about = source.about
+    try:
+        path, absent = paper.write(
+            source.table, page.claimed(source.table, about), folder.absolute(), kind, curves=about.curves
+        )
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written: {error.strerror or error}. Name another with --output."
+        ) from error
+    for reason in absent:
+        print(f"not drawn: {reason}")
+    print(f"figures: {path}")
     return DONE
 
 

@@ -139,6 +139,10 @@ MISTAKES = {
         ["report", "mine.csv", "--reference", "uniform", "-o", "mine.csv"],
         "cannot be written: File exists. Name another with --output.",
     ),
+    "a file where the figures belong": (
+        ["report", "mine.csv", "--reference", "uniform", "--format", "pdf", "-o", "mine.csv"],
+        "mine.csv cannot be written: File exists. Name another with --output.",
+    ),
     "a file in the way": (
         ["report", "mine.csv", "--reference", "uniform", "--format", "md", "-o", "mine.csv/deeper"],
         "mine.csv/deeper cannot be written: ",
@@ -341,3 +345,25 @@ def test_a_margin_that_is_all_of_the_scale_is_refused(tmp_path, capsys):
     code, told = say(capsys, "report", str(table), "--reference", "uniform", "--margin", "accuracy=5")
     assert code == 2
     assert "--margin accuracy=5 is all of the scale: one point of accuracy is 0.01." in told
+
+
+def test_figures_for_a_paper_go_into_a_folder_beside_the_page(at, finished, capsys):
+    folder = at / "results" / "sweeps" / "small" / "figures"
+    code, told = say(capsys, "report", finished(), "--format", "svg")
+    assert (code, told) == (0, f"figures: {folder / 'figures.tex'}\n")
+    assert sorted(path.name for path in folder.iterdir()) == ["differences.svg", "figures.tex", "train-seconds.svg"]
+    code, told = say(capsys, "report", "mine.csv", "--reference", "uniform", "--format", "png", "-o", "mine")
+    assert (code, told) == (0, f"figures: {at / 'mine' / 'figures.tex'}\n")
+    assert (at / "mine" / "gflops.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figures_that_cannot_be_drawn_are_said(at, capsys):
+    rows = ["method,dataset,seed,metric,value,higher_is_better", "old,cars,0,accuracy,0.5,true"]
+    (at / "one.csv").write_text("\n".join(rows) + "\n")
+    code, told = say(capsys, "report", "one.csv", "--reference", "old", "--format", "pdf")
+    assert code == 0
+    assert told == (
+        "not drawn: score against cost: no method has both a score and a finite cost above zero\n"
+        "not drawn: differences from old on cars, default: no method finished beside it\n"
+        f"figures: {at / 'report' / 'figures' / 'figures.tex'}\n"
+    )
