@@ -57,7 +57,7 @@ def test_a_trial_survives_the_way_to_another_process(started_from, checkpoint):
 
 def test_a_trial_starts_from_the_checkpoint_but_for_a_head_of_another_size(started_from, checkpoint, tmp_path):
     made = the_trial(started_from(checkpoint))
-    method = trial._Trial.build(made, tmp_path / "work", Settings(), torch.device("cpu")).method
+    method = trial._Trial.build(made, tmp_path / "work", Settings(), Ranks(), trial.never).method
     saved = torch.load(checkpoint, weights_only=True)
     own = method.task_network.state_dict()
     for name, tensor in saved.items():
@@ -107,11 +107,11 @@ def test_a_setting_that_only_the_network_can_refuse_stops_a_sweep_before_it_star
 def test_a_trial_starts_from_the_weights_of_another(sweep_file, tmp_path, method, network):
     budget = BUDGET | {"task_network": network}
     first = the_trial(sweep_file(methods={"uniform": {}}, budgets={"b": budget}))
-    saved = trial._Trial.build(first, tmp_path / "first", Settings(), torch.device("cpu")).method.state_dict()
+    saved = trial._Trial.build(first, tmp_path / "first", Settings(), Ranks(), trial.never).method.state_dict()
     torch.save({"trial": first.id, "model": saved | {"_extra_state": {"crops": True}}}, tmp_path / "weights.pt")
     budget["task_weights"] = "weights.pt"
     second = the_trial(sweep_file(methods={method: {}}, budgets={"b": budget}, seeds=[9]))
-    own = trial._Trial.build(second, tmp_path / "second", Settings(), torch.device("cpu")).method.state_dict()
+    own = trial._Trial.build(second, tmp_path / "second", Settings(), Ranks(), trial.never).method.state_dict()
     convolutions, loaded = ([v for v in state.values() if getattr(v, "ndim", 0) == 4] for state in (saved, own))
     assert convolutions
     assert all(any(torch.equal(value, other) for other in loaded) for value in convolutions)
