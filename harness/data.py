@@ -210,7 +210,10 @@ class _Tally:
 
 def _seen(declared: Declaration, counts: "Counts", content: str | None) -> str:
     splits = ", ".join(f"{count:,} {split}" for split, count in counts.splits.items())
-    parts = [f"{declared.name}: {splits or 'nothing'}"]
+    if not counts.index_read:
+        looked = f"only {splits} were looked at" if splits else "the files were not looked at"
+        return f"{declared.name}: mend this and check again: {looked}."
+    parts = [f"{declared.name}: {splits or 'no examples'}"]
     parts += [f"{len(counts.classes):,} classes"] if counts.classes else []
     parts += [f"{counts.size / 1e9:.3g} GB"] if counts.size else []
     parts += [f"{counts.decoded:,} decoded"] if counts.decoded else []

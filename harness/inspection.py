@@ -63,6 +63,8 @@ class Counts:
     """Bytes of all files."""
     decoded: int = 0
     """Pictures, or examples where there are no records."""
+    index_read: bool = True
+    """Whether the index could be read to its end; if not, nothing can be said of what it lists after that."""
 
 
 def of_records(
@@ -92,7 +94,12 @@ def of_records(
                 yield Finding("size", record.path, _by(file.shape), f"{_by(record.size)}, as annotated")
             yield from _of_boxes(record.boxes, record.size or file.shape, record.path, slack=SLACK)
     except DataError as error:
+        counts.index_read = False
         yield Finding("index", str(root), str(error), "files that agree with each other")
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        counts.index_read = False
+        yield Finding("index", str(getattr(error, "filename", None) or root), why(error), "a file that can be read")
         return
     total = len(sizes)
     alike = _alike(*(np.frombuffer(one, one.typecode) for one in (sizes, tails, splits)))
@@ -137,7 +144,12 @@ def of_examples(
 
 
 def of_counts(counts: Counts, task: Task, expected: dict[str, int], *, every_class: bool) -> Iterator[Finding]:
-    """Splits and classes against the official numbers; `every_class` has to occur in training."""
+    """Splits and classes against the official numbers; `every_class` has to occur in training.
+
+    Nothing of an index that could not be read: each missing split and class would be the same mistake again.
+    """
+    if not counts.index_read:
+        return
     for split in SPLITS:
         if not counts.splits[split]:
             yield Finding("count", split, "none", "at least one")
@@ -295,6 +307,11 @@ def _again(
                 load(root / record.path)
             except DataError as error:
                 yield Finding("picture", record.path, str(error.__cause__ or error)[:200], "one that can be decoded")
+
+
+def why(error: OSError | UnicodeDecodeError) -> str:
+    """What the operating system or a decoder says, without number and path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _short(content: bytes) -> int:

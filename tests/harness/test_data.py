@@ -210,10 +210,31 @@ def test_what_is_wrong_is_a_line_of_a_table_and_exit_1(marks, tmp_path, capsys, 
     assert rows[0] == ["what", "where", "found", "expected"]
     assert any(all(part in cell for part, cell in zip(row, found, strict=False)) for found in rows[1:]), rows
     kinds = {found[0] for found in rows[1:]}
+    assert row[0] != "index" or kinds == {"index"}, "what follows from an index that is not read is not said"
     assert kinds <= {row[0], "count", "class"}, "nothing else is found wrong but what follows from it"
     assert f"marks: {len(rows) - 1} found wrong; all of them are in" in out
     shown = re.sub(r"\s+", "", out)
     assert re.sub(r"\s+", "", row[2]) in shown
+
+
+def test_an_index_that_cannot_be_read_is_one_line_and_what_was_not_looked_at(marks, capsys):
+    edit(marks, lambda records: records[0].pop("split"))
+    code, out, _ = say(capsys, "check", "marks", "--root", marks)
+    assert code == 1
+    assert "marks: 1 found wrong" in out
+    assert out.endswith("marks: mend this and check again: the files were not looked at.\n")
+    (marks / "marks" / "marks.json").unlink()
+    (marks / "marks" / "marks.json").mkdir()
+    code, out, _ = say(capsys, "check", "marks", "--root", marks)
+    assert code == 1
+    assert re.search(r"index +│ \S+marks.json +│ Is a directory +│ a file that can be read", out)
+    assert "marks: 1 found wrong" in out
+
+
+def test_an_index_that_breaks_off_says_how_far_it_was_read(marks, capsys):
+    edit(marks, lambda records: records[4].pop("split"))
+    out = say(capsys, "check", "marks", "--root", marks)[1]
+    assert out.endswith("marks: mend this and check again: only 4 train were looked at.\n")
 
 
 def test_what_only_decoding_can_find_is_found_by_decoding(marks, capsys):
