@@ -39,7 +39,8 @@ COLUMNS = ("what", "where", "found", "expected")
 def list_sets(options: argparse.Namespace) -> int:
     """One line a data set: what it asks, where it comes from, whether it is there."""
     root = _root(options)
-    table = Table(title=f"data sets, {f'under {root}' if root else 'no folder of them is named'}", title_justify="left")
+    named = f"under {root}" if root else "no folder of them is named"
+    table = Table(title=f"data sets, {named}{_no_folder(root)}", title_justify="left")
     for column in ("name", "task", "from", "access", "there"):
         table.add_column(column, no_wrap=column == "name")
     for name in lookup.names("dataset"):
@@ -47,7 +48,7 @@ def list_sets(options: argparse.Namespace) -> int:
             declared = lookup.declaration("dataset", name)
             config = declared.config()
             place = "disk" if declared.on_disk else "made by code"
-            there = "yes" if not declared.on_disk else "–" if root is None else _yes(not declared.missing(config, root))
+            there = _there(declared, config, root)
             access = declared.terms.get("access", "not declared")
             table.add_row(name, _asks(_task(declared, config)), place, access, there)
         except (UsageError, ValueError, TypeError) as error:
@@ -76,7 +77,7 @@ def show_info(options: argparse.Namespace) -> int:
     }
     if declared.on_disk:
         said["root"] = root or "none: give --root, or set ZOOMBENCH_DATA"
-        said["there"] = "" if root is None else declared.missing(config, root) or "yes"
+        said["there"] = "" if root is None else _lacking(declared, config, root) or "yes"
         said["content"] = contents.content(declared.name, settings, root)
     width = max(map(len, said))
     for key, text in said.items():
@@ -95,7 +96,7 @@ def check_set(options: argparse.Namespace) -> int:
     if declared.on_disk:
         if root is None:
             raise UsageError(f"{declared.name} is read from disk: give --root FOLDER, or set ZOOMBENCH_DATA.")
-        absent = declared.missing(config, root)
+        absent = _lacking(declared, config, root)
         if absent:
             print(f"{declared.name}: {absent}")
             return WRONG
@@ -118,9 +119,9 @@ def make_cache(options: argparse.Namespace) -> int:
     if not hasattr(module, "index"):
         raise UsageError(f"{declared.name} has no pictures on disk: there is nothing to decode.")
     root = _root(options)
-    absent = declared.missing(declared.config(**settings), root)
+    absent = _lacking(declared, declared.config(**settings), root)
     if absent or root is None:
-        raise UsageError(f"{declared.name}: {absent} --root or ZOOMBENCH_DATA names the folder of datasets.")
+        raise UsageError(f"{declared.name}: {absent} --root or ZOOMBENCH_DATA names the folder of data sets.")
     print(_terms(declared))
     cache, config = lookup.reading("cache"), module.Config(**settings)
     estimate = cache.estimate(_followed(module.index(config, root)), Path(root))
@@ -256,8 +257,41 @@ def _asks(task: Task) -> str:
     return f"{words}, {task.classes:,} classes" if isinstance(task, Classification) else words
 
 
-def _yes(there: bool) -> str:
-    return "yes" if there else "no"
+def _there(declared: Declaration, config: Any, root: str | None) -> str:
+    """A word for the list; what is wrong with one set keeps no other from being listed."""
+    if not declared.on_disk or root is None:
+        return "–" if declared.on_disk else "yes"
+    try:
+        absent = declared.missing(config, root)
+        return "yes" if not absent else "unreadable" if " cannot be read: " in absent else "no"
+    except OSError:
+        return "unreadable"
+
+
+def _lacking(declared: Declaration, config: Any, root: str | None) -> str | None:
+    """What of a set is not there, told for a root that is no folder, cannot be read or is the set's own folder too."""
+    if root is None:
+        return declared.missing(config, None)
+    try:
+        if not Path(root).is_dir():
+            return f"{root}{_no_folder(root).replace(', which', '')}."
+        absent = declared.missing(config, root)
+        above = Path(root).absolute().parent
+        if absent and declared.missing(config, str(above)) is None:
+            return f"{root} is not the folder of data sets, but one inside it. Give the folder above it: {above}."
+    except OSError as error:
+        return f"{error.filename or root} cannot be read: {error.strerror or error}."
+    return absent
+
+
+def _no_folder(root: str | None) -> str:
+    """What is to be said of a root that is none."""
+    try:
+        if root is None or Path(root).is_dir():
+            return ""
+        return ", which is no folder" if Path(root).exists() else ", which does not exist"
+    except OSError as error:
+        return f", which cannot be read: {error.strerror or error}"
 
 
 def _console() -> Console:

@@ -119,7 +119,7 @@ def of_examples(
         try:
             examples = build(split)
             counts.splits[split] = len(examples)
-        except (ZoombenchError, ValueError) as error:
+        except (ZoombenchError, ValueError, OSError) as error:
             yield Finding("split", split, str(error), "examples")
             continue
         for number in np.unique(np.linspace(0, len(examples) - 1, min(count, len(examples))).astype(int)).tolist():

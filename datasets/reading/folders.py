@@ -25,6 +25,12 @@ def absent(root: str | None, folder: str, files: Iterable[str], source: str) -> 
     if root is None:
         return f"no folder of datasets is named, the one that holds {folder}/. It comes from {source}."
     here = Path(root) / folder
+    try:
+        os.scandir(here).close()  # glob finds nothing in a folder that it may not read, and says nothing
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        return f"{here} cannot be read: {error.strerror}."
     lacking = [name for name in files if not any(here.glob(name))]
     return f"{here} has no {', '.join(lacking)}. It comes from {source}." if lacking else None
 

@@ -118,6 +118,45 @@ def test_nothing_is_checked_without_a_root_and_what_is_absent_is_wrong(tmp_path,
     assert out.startswith(f"marks: {tmp_path / 'marks'} has no marks.json. It comes from https://example.org/marks")
 
 
+def test_a_root_that_is_no_folder_of_data_sets_is_told(marks, capsys):
+    page = marks / "page.html"
+    page.touch()
+    for root, told in (
+        ("/nonexist", "/nonexist does not exist."),
+        (page, f"{page} is no folder."),
+        (marks / "marks", f"Give the folder above it: {marks}."),
+    ):
+        code, out, _ = say(capsys, "check", "marks", "--root", root)
+        assert (code, out.count("\n")) == (1, 1)
+        assert told in out
+        assert told in say(capsys, "info", "marks", "--root", root)[1]
+        code, _, err = say(capsys, "cache", "marks", "--root", root)
+        assert code == 2
+        assert told in err
+    assert "under /nonexist, which does not exist" in say(capsys, "list", "--root", "/nonexist")[1]
+
+
+def test_a_folder_that_cannot_be_read_is_said_and_the_other_sets_are_listed(marks, capsys, monkeypatch):
+    is_file_there = Path.exists
+
+    def refuse(path: Path, **options: Any) -> bool:
+        if path.name == "marks.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file_there(path, **options)
+
+    monkeypatch.setattr(Path, "exists", refuse)  # root may read what has no permissions
+    code, out, _ = say(capsys, "list", "--root", marks)
+    assert code == 0
+    assert re.search(r"marks .*│ unreadable", out)
+    assert re.search(r"cub_200 .*│ no ", out)
+    told = f"{marks / 'marks' / 'marks.json'} cannot be read: Permission denied."
+    assert say(capsys, "check", "marks", "--root", marks)[:2] == (1, f"marks: {told}\n")
+    assert told in say(capsys, "info", "marks", "--root", marks)[1]
+    code, out, err = say(capsys, "cache", "marks", "--root", marks)
+    assert (code, err.count("\n")) == (2, 1)
+    assert told in err
+
+
 def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
 
@@ -411,7 +450,7 @@ def test_a_cache_is_built_beside_its_terms_and_then_found(marks, caching, capsys
     assert re.search(r"marks: 21 pictures, [\d.e-]+ GiB decoded\.", out)
     store = caching.find(marks, "marks")
     assert out.endswith(f"cache: {store.folder}\n")
-    assert "marks/images/4.png" in store
+    assert store.read("marks/images/4.png") is not None
     terms = (store.folder / "TERMS.txt").read_text()
     assert "For tests only; no copies." in terms
     assert "the same terms hold for it" in terms

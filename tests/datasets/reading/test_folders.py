@@ -32,6 +32,16 @@ def test_what_is_absent_is_named_with_the_folder_and_the_source(root: Path) -> N
     assert "no folder of datasets is named, the one that holds set/. It" in str(absent(None, "set", FILES, SOURCE))
 
 
+def test_a_folder_that_may_not_be_read_is_not_said_to_lack_its_files(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", refuse)  # root may read what has no permissions
+    assert absent(str(root), "set", ("list.txt",), SOURCE) == f"{root / 'set'} cannot be read: Permission denied."
+
+
 def test_what_is_found_is_a_folder_or_an_error_of_the_dataset(root: Path) -> None:
     assert found("mine", str(root), "set", FILES, SOURCE) == root / "set"
     for nowhere, reason in ((None, "no folder of datasets is named"), (str(root / "set"), "has no list.txt")):
