@@ -164,7 +164,7 @@ def of_counts(counts: Counts, task: Task, expected: dict[str, int], *, every_cla
     if every_class and isinstance(task, Classification):
         for label in range(task.classes):
             if label not in counts.trained:
-                yield Finding("class", f"class {label}", "none in train", "at least one")
+                yield Finding("class", f"label {label} (counted from 0)", "none in train", "at least one")
 
 
 class _File(NamedTuple):
@@ -212,7 +212,7 @@ def _header(stream: BinaryIO) -> tuple[int, int]:
 
 def _of_label(label: int | None, where: str, task: Task) -> Iterator[Finding]:
     if isinstance(task, Classification) and (label is None or not 0 <= label < task.classes):
-        yield Finding("label", where, str(label), f"0 to {task.classes - 1}")
+        yield Finding("label", where, str(label), f"0 to {task.classes - 1} (counted from 0)")
 
 
 def _of_boxes(

@@ -183,7 +183,7 @@ WRONG = {
     ),
     "a label out of range": (
         lambda root: edit(root, lambda records: records[4].update(label=3)),
-        ["label", "marks/images/4.png", "3", "0 to 2"],
+        ["label", "marks/images/4.png", "3", "0 to 2 (counted from 0)"],
     ),
     "no label": (
         lambda root: edit(root, lambda records: records[4].update(label=None)),
@@ -191,7 +191,7 @@ WRONG = {
     ),
     "a class that is not trained": (
         lambda root: edit(root, lambda records: [r.update(label=r["label"] % 2) for r in records[:12]]),
-        ["class", "class 2", "none in train", "at least one"],
+        ["class", "label 2 (counted from 0)", "none in train", "at least one"],
     ),
     "a split of another size": (
         lambda root: edit(root, lambda records: records.pop()),
@@ -350,7 +350,7 @@ def test_settings_that_were_asked_for_are_checked_and_official_counts_are_of_the
     assert re.search(r"label +│ marks/images/2.png +│ 2 +│ 0 to 1", out)
     edit(marks, lambda records: records.pop())
     out = say(capsys, "check", "marks", "--root", marks, "--set", "classes=4")[1]
-    assert re.search(r"class +│ class 3 +│ none in train", out)
+    assert re.search(r"class +│ label 3 \(counted from 0\) +│ none in train", out)
     assert "count" not in out
 
 
