@@ -217,7 +217,10 @@ def _seen(declared: Declaration, counts: "Counts", content: str | None) -> str:
     parts = [f"{declared.name}: {splits or 'no examples'}"]
     parts += [f"{len(counts.classes):,} classes"] if counts.classes else []
     parts += [f"{counts.size / 1e9:.3g} GB"] if counts.size else []
-    parts += [f"{counts.decoded:,} decoded"] if counts.decoded else []
+    if counts.decoded:
+        parts += [f"{counts.decoded:,} decoded"]
+    elif declared.on_disk and counts.splits:
+        parts += ["only headers were read (--decode reads whole pictures)"]
     parts += [f"content {content}"] if content else []
     return "; ".join(parts) + "."
 

@@ -71,7 +71,7 @@ def of_records(
     index: Callable[[], Iterable[Record]], root: Path, task: Task, counts: Counts, *, decode: int | None
 ) -> Iterator[Finding]:
     """Files, sizes, labels, boxes, ids and pictures that are in two splits; `decode` of them are read whole."""
-    sizes, tails, keys, splits = array("Q"), array("Q"), array("Q"), array("B")
+    sizes, tails, keys, splits, bad = array("Q"), array("Q"), array("Q"), array("B"), array("B")
     try:
         for record in index():
             counts.splits[record.split] += 1
@@ -79,6 +79,7 @@ def of_records(
             counts.size += file.size
             sizes.append(file.size)
             tails.append(file.tail)
+            bad.append(file.problem is not None)
             keys.append(_short(record.key.encode()) if record.key else 0)
             splits.append(SPLITS.index(record.split) if record.split in SPLITS else len(SPLITS))
             if record.split not in SPLITS:
@@ -106,6 +107,7 @@ def of_records(
     named = _repeated(np.frombuffer(keys, keys.typecode))
     decoded = np.zeros(total, bool)
     decoded[np.linspace(0, total - 1, min(total, decode or 0)).astype(int)] = True
+    decoded &= np.frombuffer(bad, np.uint8) == 0  # what is wrong with these is said
     if alike.any() or named.any() or decoded.any():
         yield from _again(index(), root, alike, named, decoded, counts=counts)
 

@@ -104,7 +104,11 @@ def test_list_and_info_import_nothing_heavy(words):
 def test_a_set_that_keeps_its_promises_is_counted_and_exits_0(marks, capsys):
     code, out, _ = say(capsys, "check", "marks", "--root", marks)
     assert code == 0
-    assert re.fullmatch(r"marks: 12 train, 3 validation, 6 test; 3 classes; [\d.e-]+ GB; content [0-9a-f]{16}\.\n", out)
+    assert re.fullmatch(
+        r"marks: 12 train, 3 validation, 6 test; 3 classes; [\d.e-]+ GB; "
+        r"only headers were read \(--decode reads whole pictures\); content [0-9a-f]{16}\.\n",
+        out,
+    )
 
 
 def test_nothing_is_checked_without_a_root_and_what_is_absent_is_wrong(tmp_path, capsys):
@@ -287,6 +291,18 @@ def test_what_only_decoding_can_find_is_found_by_decoding(marks, capsys):
     assert (code, "2 decoded" in out) == (0, True)
 
 
+@pytest.mark.parametrize("content", [None, b"", b"<html>"])
+def test_a_broken_file_is_one_line_with_decoding_too(marks, capsys, content):
+    image(marks, 4).unlink()
+    if content is not None:
+        image(marks, 4).write_bytes(content)
+    code, out, _ = say(capsys, "check", "marks", "--root", marks, "--decode")
+    assert code == 1
+    assert "marks: 1 found wrong" in out
+    assert "20 decoded" in out
+    assert "only headers" not in out
+
+
 def test_files_of_one_length_and_end_are_told_apart_by_what_they_hold(marks, capsys, monkeypatch):
     import hashlib
 
@@ -351,7 +367,7 @@ def test_settings_that_were_asked_for_are_checked_and_official_counts_are_of_the
     edit(marks, lambda records: records.pop())
     out = say(capsys, "check", "marks", "--root", marks, "--set", "classes=4")[1]
     assert re.search(r"class +│ label 3 \(counted from 0\) +│ none in train", out)
-    assert "count" not in out
+    assert not re.search(r"│ count +│", out)
 
 
 MISTAKES = {
