@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import contents, lookup
-from .errors import UsageError
+from .errors import DataError, UsageError
 from .ledger import write_text
 from .lookup import Declaration
 from .sweepfile import Data
@@ -79,6 +80,7 @@ def show_info(options: argparse.Namespace) -> int:
         said["root"] = root or "none: give --root, or set ZOOMBENCH_DATA"
         said["there"] = "" if root is None else _lacking(declared, config, root) or "yes"
         said["content"] = contents.content(declared.name, settings, root)
+        said["cache"] = _cached(declared, root)
     width = max(map(len, said))
     for key, text in said.items():
         for number, line in enumerate((text or "").splitlines()):
@@ -124,8 +126,16 @@ def make_cache(options: argparse.Namespace) -> int:
         raise UsageError(f"{declared.name}: {absent} --root or ZOOMBENCH_DATA names the folder of data sets.")
     print(_terms(declared))
     cache, config = lookup.reading("cache"), module.Config(**settings)
-    estimate = cache.estimate(_followed(module.index(config, root)), Path(root))
-    print(f"{declared.name}: {estimate.pictures:,} pictures, {estimate.bytes / 2**30:.3g} GiB decoded.")
+    try:
+        estimate = cache.estimate(_followed(module.index(config, root)), Path(root))
+    except (DataError, OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{declared.name}: its index cannot be read: {error} "
+            f"`zoombench data check {declared.name}` says what is wrong."
+        ) from error
+    size = f"{estimate.bytes / 2**30:.3g} GiB"
+    print(f"{declared.name}: {estimate.pictures:,} pictures, which would be {size} when decoded.")
+    before = _cached(declared, root)
     if estimate.bytes > options.limit_gib * 2**30:
         raise UsageError(
             f"that is above the limit of {options.limit_gib:g} GiB. Where the disk has room, raise it by --limit-gib; "
@@ -141,13 +151,25 @@ def make_cache(options: argparse.Namespace) -> int:
             note=lambda done, of: progress.update(bar, completed=done, total=of),
         )
     write_text(built.folder / "TERMS.txt", f"{_terms(declared)}\n{KEEP}\n")
-    print(f"cache: {built.folder}")
+    there = ", which was there already" if str(built.folder) == before else ""
+    print(f"cache: {built.folder}{there}")
     if built.unreadable:
         path, why = built.unreadable[0]
         count = len(built.unreadable)
         some = "1 picture" if count == 1 else f"{count:,} pictures"
         print(f"{some} could not be decoded, such as {path}: {why}")
     return WRONG if built.unreadable else DONE
+
+
+def _cached(declared: Declaration, root: str | None) -> str | None:
+    """Where the newest cache of a set is, if there is one: datasets/reading/cache.py told without torch."""
+    outside = os.environ.get("ZOOMBENCH_CACHE")
+    if root is None:
+        return None
+    home = (Path(outside) if outside else Path(root) / ".zoombench") / declared.tree.split("/")[0]
+    whole = [path for path in home.glob("*/manifest.json") if ".tmp" not in path.parent.name]
+    newest = max(whole, key=lambda path: path.parent.stat().st_mtime_ns, default=None)
+    return None if newest is None else str(newest.parent)
 
 
 def _terms(declared: Declaration) -> str:

@@ -463,7 +463,7 @@ def test_a_cache_is_built_beside_its_terms_and_then_found(marks, caching, capsys
     assert code == 0
     assert out.startswith("data set: marks\naccess: gated\n")
     assert "For tests only; no copies." in out
-    assert re.search(r"marks: 21 pictures, [\d.e-]+ GiB decoded\.", out)
+    assert re.search(r"marks: 21 pictures, which would be [\d.e-]+ GiB when decoded\.", out)
     store = caching.find(marks, "marks")
     assert out.endswith(f"cache: {store.folder}\n")
     assert store.read("marks/images/4.png") is not None
@@ -471,7 +471,28 @@ def test_a_cache_is_built_beside_its_terms_and_then_found(marks, caching, capsys
     assert "For tests only; no copies." in terms
     assert "the same terms hold for it" in terms
     again = say(capsys, "cache", "marks", "--root", marks, "--workers", 2)
-    assert again[:2] == (0, out)
+    assert again[:2] == (0, f"{out.rstrip()}, which was there already\n")
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_info_says_where_the_cache_is_if_there_is_one(marks, caching, capsys, monkeypatch, tmp_path, outside):
+    if outside:
+        monkeypatch.setenv("ZOOMBENCH_CACHE", str(tmp_path / "fast"))
+    assert not re.search(r"^cache", say(capsys, "info", "marks", "--root", marks)[1], re.M)
+    say(capsys, "cache", "marks", "--root", marks)
+    assert re.search(
+        rf"^cache +{caching.find(marks, 'marks').folder}$", say(capsys, "info", "marks", "--root", marks)[1], re.M
+    )
+
+
+def test_an_index_that_cannot_be_read_gives_no_cache_but_the_next_step(marks, caching, capsys):
+    edit(marks, lambda records: records[4].pop("split"))
+    code, _, err = say(capsys, "cache", "marks", "--root", marks)
+    assert (code, err) == (
+        2,
+        "zoombench: marks: its index cannot be read: marks.json: record 4 has no split. "
+        "`zoombench data check marks` says what is wrong.\n",
+    )
 
 
 def test_a_cache_above_the_limit_is_refused_before_anything_is_decoded(marks, caching, capsys):
