@@ -1,10 +1,13 @@
 """The page in a real browser: no error, no request, nothing overflows, and its script computes what Python computes."""
 
+import base64
+import io
 import json
 from pathlib import Path
 
 import pytest
 from browser import Browser, chromium
+from PIL import Image
 
 from zoombench.reports import reading
 from zoombench.reports import table as table_module
@@ -159,6 +162,31 @@ def test_everything_reads_without_script(browser, pages):
     assert "<button" not in html
     assert all(claim.verdict.sentence in html.replace("&lt;", "<") for claim in found[0].claims)
     assert browser.complaints == []
+
+
+def edges(browser, where: str) -> tuple[int, int]:
+    """How much darker the left and the right edge of a light box are than its ground, in the row below its top."""
+    left, top, width = browser.evaluate(
+        f"(() => {{ const one = {where}; one.scrollIntoView({{block: 'center'}});"
+        "const box = one.getBoundingClientRect(); return [box.left, box.top, box.width]; })()"
+    )
+    shot = browser.call("Page.captureScreenshot", format="png")["data"]
+    picture = Image.open(io.BytesIO(base64.b64decode(shot))).convert("L")
+    scale = picture.width / browser.evaluate("innerWidth")
+    return tuple(255 - picture.getpixel((int(x * scale), int((top + 5) * scale))) for x in (left + 3, left + width - 4))
+
+
+def test_a_box_that_is_cut_off_has_a_shadow_where_there_is_more(browser, pages):
+    box = "document.querySelector('#differences .scroll')"
+    browser.open(pages["small"][0], width=390)
+    assert browser.evaluate(f"{box}.scrollWidth > {box}.clientWidth")
+    left, right = edges(browser, box)
+    assert (left, right > 40) == (0, True)
+    browser.evaluate(f"{box}.scrollLeft = 9999")
+    left, right = edges(browser, box)
+    assert (left > 40, right) == (True, 0)
+    browser.open(pages["small"][0], width=1280)
+    assert edges(browser, box) == (0, 0), "all of it is seen"
 
 
 def test_the_tab_key_reaches_every_box_and_link(browser, pages):
