@@ -72,5 +72,20 @@ def test_ours_stands_beside_the_papers_of_the_same_data_method_and_metric(made):
     assert all(text == "" for other in others for _, text in other.rows)
 
 
+def test_a_score_of_one_digit_stands_beside_no_number_of_two(made):
+    rows = [
+        made.row(method, seed, 0.8 + 0.01 * seed, dataset="cluttered_digits", budget="16px")
+        for method in ("uniform", "spatial_transformer")
+        for seed in range(3)
+    ]
+    shown = [pair for table in beside(cells(from_rows(rows), "uniform")) for pair in table.rows]
+    two = [(number, ours) for number, ours in shown if "two-digit" in number.dataset]
+    assert len(two) == 10
+    assert all((number.distance, ours) == ("none", "") for number, ours in two)
+    assert [ours for number, ours in shown if number.method == "localized spatial transformer"] == [
+        "81.00% [78.52, 83.48], n = 3 (16px)"
+    ]
+
+
 def test_a_table_of_strangers_has_nothing_beside_it(made):
     assert beside(cells(from_rows([made.row("a"), made.row("b", value=0.6)]), "a")) == ()
