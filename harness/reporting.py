@@ -88,12 +88,13 @@ def compare_methods(options: argparse.Namespace) -> int:
 
     first, second = options.methods
     with _told():
-        options.reference = second
-        source = _chosen(_sources(options), options)
-        known = list(dict.fromkeys([*source.about.methods, *source.table["method"]]))
+        joined = _joined(_sources(options))
+        known = list(dict.fromkeys([*joined.about.methods, *joined.table["method"]]))
         for name in (first, second):
             if name not in known:
-                raise UsageError(f"no method {name!r} in {source.name}; expected one of: {', '.join(known)}.")
+                raise UsageError(f"no method {name!r} in {joined.name}; expected one of: {', '.join(known)}.")
+        options.reference = second
+        source = _chosen([joined], options)
         if first == second:
             raise UsageError(f"compare was given {first!r} twice; expected two methods.")
         two = source.table[source.table["method"].isin([first, second])]

@@ -61,6 +61,7 @@ def test_a_bare_table_becomes_a_page(at, capsys):
     assert (code, told) == (0, f"report: {at / 'report' / 'report.html'}\n")
     page = (at / "report" / "report.html").read_text()
     assert "saliency_sampler is better by 59.35 points" in page
+    assert '<p class="soft">20 trials; 0 failed,' in page, "nobody knows what was planned"
     assert "The grey band is the declared margin of ±1.00 points" in page
     assert "zoombench report mine.csv --reference uniform --margin accuracy=0.01" in page
     assert sorted(path.name for path in (at / "report").iterdir()) == ["report.html", "results.csv", "results.parquet"]
@@ -149,6 +150,10 @@ MISTAKES = {
     ),
     "a sweep that never ran": (["report", "quickstart"], "no trial of quickstart has started in"),
     "an unknown method": (["compare", "x", "uniform", "mine.csv"], "no method 'x' in mine; expected one of: uniform"),
+    "an unknown second method": (
+        ["compare", "uniform", "x", "mine.csv"],
+        "no method 'x' in mine; expected one of: uniform",
+    ),
     "itself": (["compare", "uniform", "uniform", "mine.csv"], "compare was given 'uniform' twice; expected two"),
     "a file where the joined table belongs": (
         ["merge", "mine.csv", "./mine.csv", "-o", "mine.csv"],
