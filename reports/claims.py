@@ -40,6 +40,17 @@ COSTS = (
     "train_seconds",
     "gpu_hours",
 )
+COST_NAMES = {
+    "parameters": "parameters",
+    "gflops": "GFLOPs",
+    "latency_ms_p50": "latency",
+    "latency_ms_p90": "90th percentile of latency",
+    "peak_memory_mib": "memory",
+    "energy_j": "energy",
+    "train_seconds": "training time",
+    "gpu_hours": "GPU-hours",
+}
+"""What a sentence calls a cost."""
 MEASURED = ("latency_ms_p50", "energy_j")
 """Costs of one image that vary from process to process."""
 TRAINING = ("train_seconds", "gpu_hours")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .claims import TRAINING, Cell, Claim, Entry
+from .claims import COST_NAMES, TRAINING, Cell, Claim, Entry
 from .labels import Box, label_points
 from .statistics import FloatArray
 from .svg import INK, Look, Plot, Scale, around, round_ticks, text_width
@@ -27,11 +27,15 @@ ROW = 30.24
 
 @dataclass(frozen=True)
 class CostAxis:
-    """One way to say what a method costs: an attribute of `claims.Cost`, its name in a sentence and on an axis."""
+    """One way to say what a method costs: an attribute of `claims.Cost`, and its name on an axis."""
 
     key: str
-    name: str
     label: str
+
+    @property
+    def name(self) -> str:
+        """Its name in a sentence."""
+        return COST_NAMES[self.key]
 
     def of(self, entry: Entry) -> float | None:
         """What one image, one training step or one trial of this method costs; None where it was not measured."""
@@ -40,12 +44,12 @@ class CostAxis:
 
 
 COST_AXES = (
-    CostAxis("gflops", "GFLOPs", "GFLOPs of one image, forward"),
-    CostAxis("latency_ms_p50", "latency", "latency of one image in ms, median, batch 1"),
-    CostAxis("peak_memory_mib", "memory", "peak memory of a training step in MiB"),
-    CostAxis("energy_j", "energy", "energy of one image in joules"),
-    CostAxis("gpu_hours", "GPU-hours", "GPU-hours to train one trial"),
-    CostAxis("train_seconds", "training time", "seconds to train one trial"),
+    CostAxis("gflops", "GFLOPs of one image, forward"),
+    CostAxis("latency_ms_p50", "latency of one image in ms, median, batch 1"),
+    CostAxis("peak_memory_mib", "peak memory of a training step in MiB"),
+    CostAxis("energy_j", "energy of one image in joules"),
+    CostAxis("gpu_hours", "GPU-hours to train one trial"),
+    CostAxis("train_seconds", "seconds to train one trial"),
 )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..harness.errors import TableError
-from .claims import COSTS, Cell, Claim, Entry
+from .claims import COST_NAMES, COSTS, Cell, Claim, Entry
 from .estimates import Estimate, corrected_resampled
 from .statistics import FloatArray, holm
 from .trade_off import DRAWS, SpeedUp, TradeOff, mean_draws, no_worse_and_cheaper, p_on_front, speed_up
@@ -171,10 +171,10 @@ def _judge(
         why = (
             "seeds failed"
             if claim.comparison.failed
-            else f"fewer than three {'pairs' if cell.paired else 'seeds'} or measurements of {axis}"
+            else f"fewer than three {'pairs' if cell.paired else 'seeds'} or measurements of {COST_NAMES[axis]}"
         )
         return Verdict("undecided", f"undecided: {why} ({scope})")
-    cost = f"{one.ratio:.3g} × the {axis} (at most {one.upper_ratio:.3g} ×)"
+    cost = f"{one.ratio:.3g} × the {COST_NAMES[axis]} (at most {one.upper_ratio:.3g} ×)"
     least = f"the score differs by at least {cell.metric.difference(one.lower)}"
     end = f"one-sided bounds; {scope}; m = {cell.m}"
     if p_dominates is not None and p_dominates < cell.alpha:

@@ -252,7 +252,9 @@ def test_energy_is_an_axis_with_its_interval_where_it_was_measured_and_nowhere_e
     page = render(table, About("s", "uniform", command="", resolved="", versions={}, commit=""))
     assert "Plot of score against energy" in page
     assert "energy, J [95%]" in page
-    assert "gpu_hours" not in re.sub(r"href=\"[^\"]*\"", "", page)  # 0 hours are no axis
+    told = re.sub(r"href=\"[^\"]*\"", "", page)
+    assert "gpu_hours" not in told
+    assert "× the GPU-hours" not in told  # 0 hours are no axis
     bare = render(
         table.assign(energy_j=pd.NA).astype({"energy_j": "Float64"}),
         About("s", "uniform", command="", resolved="", versions={}, commit=""),
@@ -269,7 +271,7 @@ def test_gpu_hours_are_an_axis_and_seconds_then_are_not(made):
     page = render(from_rows(rows), About("s", "uniform", command="", resolved="", versions={}, commit=""))
     assert "Plot of score against GPU-hours" in page
     assert "Plot of score against training time" not in page
-    assert "× the gpu_hours" in page
+    assert "× the GPU-hours" in page
 
 
 def test_free_methods_are_left_off_the_log_axis(made):

@@ -49,7 +49,7 @@ def test_the_word_follows_the_rule(made, axis, by, cost, margin, word):
     (claim,) = found.claims
     assert claim.verdict.word == word
     assert "new seeds, this data set; n = 5 paired seeds" in claim.verdict.sentence
-    assert f"{cost:.3g} × the {axis}" in claim.verdict.sentence
+    assert f"{cost:.3g} × the {'GFLOPs' if axis == 'gflops' else 'latency'} (at most" in claim.verdict.sentence
 
 
 def test_holm_counts_the_planned_family(made):
@@ -74,7 +74,7 @@ def test_failures_absent_costs_and_few_pairs_leave_it_undecided(made):
     failed = [made.failed("new", 0) if (r["method"], r["seed"]) == ("new", 0) else r for r in rows]
     assert "seeds failed" in only(failed).claims[0].verdict.sentence
     few = [r for r in rows if r["seed"] < 2]
-    assert "fewer than three pairs or measurements of gflops" in only(few).claims[0].verdict.sentence
+    assert "fewer than three pairs or measurements of GFLOPs" in only(few).claims[0].verdict.sentence
     for hostile in (np.inf, 0.0, None):
         spoilt = [{**r, "gflops": hostile} if r["method"] == "new" else r for r in rows]
         found = only(spoilt)
