@@ -261,7 +261,8 @@ def test_bytes_give_the_answer_and_the_gradients_of_their_floats(case: Case) -> 
         found.append([output.prediction.detach(), *(p.grad for p in method.parameters() if p.grad is not None)])
     assert len(found[0]) > 2
     for one, same in zip(*found, strict=True):
-        torch.testing.assert_close(one, same, rtol=1e-4, atol=1e-5 * max(1e-3, float(same.abs().max())))
+        # Where pictures are of one colour, gradients of the saliency network are hardly more than rounding.
+        torch.testing.assert_close(one, same, rtol=1e-4, atol=1e-5 * max(1, float(same.abs().max())))
 
 
 def test_mixed_precision_keeps_the_grid_in_float32(case: Case) -> None:

@@ -8,6 +8,7 @@ import torch
 from zoombench.baselines.layers.networks import TaskNetwork
 from zoombench.harness import cli, spec, trial
 from zoombench.harness.errors import SweepFileError, TrialError
+from zoombench.harness.parallel import Ranks
 from zoombench.harness.sweepfile import Settings
 
 BUDGET = {"image_size": 16, "epochs": 1, "batch": 16}
