@@ -23,7 +23,7 @@ def _test_methods_and_no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("ZOOMBENCH_PATH", str(PLUGINS))
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("ZOOMBENCH_RESULTS", "ZOOMBENCH_DATA"):
+    for name in ("ZOOMBENCH_RESULTS", "ZOOMBENCH_DATA", "ZOOMBENCH_CACHE"):
         monkeypatch.delenv(name, raising=False)
 
 

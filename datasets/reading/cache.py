@@ -1,15 +1,15 @@
 """Pictures decoded once: one flat file of bytes, read through a memory map by all trials together.
 
-A cache lies in $ZOOMBENCH_CACHE/<set>/ or <data root>/.zoombench/<set>/, where <set> is the set's folder below the data
-root, in a folder named by the hash of its manifest: every picture's path, size and time of change, and the version of
-what decoding means. It holds what load_rgb gives, bit for bit, so trials with it and without have the same numbers.
+A cache lies in <data root>/.zoombench/<set>/ or $ZOOMBENCH_CACHE/.zoombench/<hash of the data root>/<set>/, where <set>
+is the set's folder below the data root, in a folder named by the hash of every picture's path, size and time of change,
+and the version of what decoding means. It holds what load_rgb gives, bit for bit, so trials with it and without have the same numbers.
 
     pixels.bin       RGB of every picture, as stored in its file, and its overview after it
     index.npy        one row a picture, in the order of the hashes of the paths: where its pixels are
     manifest.json    written last; says how long the other two are
 
 It is made beside that folder and renamed when it is whole, so one that can be found is whole. A picture whose file has
-changed since is not read from it.
+changed since is not read from it. Nothing is removed but what is a cache by its name and by all that lies in it.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import hashlib
 import json
 import mmap
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -37,6 +38,8 @@ OVERVIEW = 256
 """Longer side in pixels of an overview."""
 GIB = 2**30
 FORMAT = 1
+PARTS = {"pixels.bin", "index.npy", "manifest.json", "TERMS.txt"}
+"""Files of a cache, with the terms that the command lays beside it."""
 ROW = np.dtype(
     [
         ("key", "<u8"),
@@ -129,13 +132,18 @@ class Store:
 def folder_of(root: Path, of: str) -> Path:
     """Where the caches of the set lie whose folder below root is `of`."""
     outside = os.environ.get("ZOOMBENCH_CACHE")
-    return (Path(outside) if outside else root / ".zoombench") / of
+    if not outside:
+        return root / ".zoombench" / of
+    # Files of two roots may have the same path, length and time of change, and other pixels.
+    whose = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+    return Path(outside) / ".zoombench" / whose / of
 
 
 def find(root: Path, of: str) -> Store | None:
     """The newest cache of a set, if there is one; raises DataError if it is damaged."""
     try:
-        whole = [path.parent for path in folder_of(root, of).glob("*/manifest.json") if ".tmp" not in path.parent.name]
+        held = (path.parent for path in folder_of(root, of).glob("*/manifest.json"))
+        whole = [folder for folder in held if re.fullmatch(r"[0-9a-f]{16}", folder.name)]
         newest = max(whole, key=lambda folder: folder.stat().st_mtime_ns, default=None)
         return None if newest is None else Store(newest, root)
     except FileNotFoundError:  # another process has just put a newer one in its place
@@ -161,29 +169,49 @@ def build(
     Files that cannot be read are left out. `note` hears how many pictures are done, of how many. Two that build at the
     same time wait for each other, and the second finds the cache of the first; what a killed one left behind goes.
 
-    Raises DataError where it would be larger than limit_gib or than what is free, or where records are of several sets.
+    Raises DataError where it would be larger than limit_gib or than what is free, where its place cannot be written or
+    lies among the pictures, or where records are of several sets.
     """
     paths = {record.path for record in records}
     sets = sorted({path.split("/")[0] for path in paths})
     if len(sets) != 1:
         raise DataError(f"a cache is of the pictures of one set below {root}; found {', '.join(sets) or 'none'}.")
     home = folder_of(root, sets[0])
+    if home.resolve().is_relative_to((root / sets[0]).resolve()):
+        raise DataError(f"the cache would lie in {home}, among the pictures. Name another folder in ZOOMBENCH_CACHE.")
+    try:
+        return _build(paths, root, home, limit_gib=limit_gib, workers=workers, note=note)
+    except OSError as error:
+        raise DataError(
+            f"a cache cannot be written in {home}: {error}. Name a folder that can be in ZOOMBENCH_CACHE."
+        ) from error
+
+
+def _build(
+    paths: set[str],
+    root: Path,
+    home: Path,
+    *,
+    limit_gib: int | float,
+    workers: int,
+    note: Callable[[int, int], None],
+) -> Built:
     home.mkdir(parents=True, exist_ok=True)
     with _alone(home / "lock"):
         for leftover in home.glob("*.tmp"):
-            shutil.rmtree(leftover)
+            _remove_cache(leftover)
         planned, unreadable = _plan(paths, root)
         if not planned:
             raise DataError(f"none of {len(paths)} pictures of {home.name} can be read; the first: {unreadable[0][1]}")
         rows, size = _layout(planned)
         folder = home / _manifest_hash(planned)
         if not _is_whole(folder, root):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_cache(folder)
             _refuse_what_does_not_fit(size, limit_gib, home, len(planned))
             _write(folder, root, list(planned), rows, size, workers=workers, note=note)
             for other in home.iterdir():
-                if other.is_dir() and other != folder:
-                    shutil.rmtree(other)
+                if other != folder:
+                    _remove_cache(other)
         manifest = _read_manifest(folder)
     undecodable = tuple((path, why) for path, why in manifest["unreadable"])
     return Built(folder, manifest["pictures"], manifest["bytes"], tuple(sorted({*unreadable, *undecodable})))
@@ -210,6 +238,14 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is no cache that can be used: its manifest.json is damaged: {error}. Build it again."
         ) from error
     return manifest
+
+
+def _remove_cache(folder: Path) -> None:
+    """Remove a cache, whole or damaged or half made; anything else stays."""
+    if not re.fullmatch(r"[0-9a-f]{16}(\.tmp)?", folder.name) or folder.is_symlink() or not folder.is_dir():
+        return
+    if {path.name for path in folder.iterdir()} <= PARTS:
+        shutil.rmtree(folder)
 
 
 def _is_whole(folder: Path, root: Path) -> bool:

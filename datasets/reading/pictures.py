@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .cache import OVERVIEW, Store, find, folder_of
+from .cache import OVERVIEW, Store, find
 from .images import Pixels, load_overview, load_rgb
 from .pyramid import Pyramid, is_pyramid
 
@@ -17,7 +17,7 @@ def read_picture(root: Path, path: str, *, index: int | None = None, orient: boo
     A cache is looked for once a process, and only pictures that have not changed since are read from it.
     Raises BadFile with the path and the example's index, and DataError where a cache is damaged or libvips missing.
     """
-    store = _store(folder_of(root, path.split("/")[0]), root)
+    store = _store(root, path.split("/")[0])
     held = None if store is None else store.read(path, orient=orient)
     if held is not None:
         return held
@@ -28,7 +28,7 @@ def read_picture(root: Path, path: str, *, index: int | None = None, orient: boo
 
 def read_overview(root: Path, path: str, longest: int, *, orient: bool = True) -> Pixels:
     """The picture with its longer side at most so many pixels, from where that costs least; see load_overview."""
-    store = _store(folder_of(root, path.split("/")[0]), root)
+    store = _store(root, path.split("/")[0])
     held = None if store is None or longest > OVERVIEW else store.overview(path, orient=orient)
     if held is not None:
         shrunk = max(1, max(held.shape) / longest)
@@ -40,5 +40,5 @@ def read_overview(root: Path, path: str, longest: int, *, orient: bool = True) -
 
 
 @cache
-def _store(home: Path, root: Path) -> Store | None:
-    return find(root, home.name)
+def _store(root: Path, of: str) -> Store | None:
+    return find(root, of)

@@ -37,10 +37,9 @@ print(build(records, root, note=note).folder)
 
 
 @pytest.fixture(autouse=True)
-def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+def _forget() -> None:
     """A process looks for a cache once."""
     pictures._store.cache_clear()
-    monkeypatch.delenv("ZOOMBENCH_CACHE", raising=False)
 
 
 @pytest.fixture
@@ -238,9 +237,65 @@ def test_a_cache_of_other_decoding_is_refused_and_built_anew(root: Path, monkeyp
 
 def test_a_cache_may_lie_on_another_disk(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOOMBENCH_CACHE", str(tmp_path / "fast"))
-    assert cache.build(records(root), root).folder.parent == tmp_path / "fast" / "set"
+    folder = cache.build(records(root), root).folder
+    assert folder.parent.name == "set"
+    assert folder.is_relative_to(tmp_path / "fast" / ".zoombench")
     assert opened(root).read("set/a folder/0.png") is not None
     assert not (root / ".zoombench").exists()
+
+
+@pytest.mark.parametrize("below", ["", "set/.."])
+def test_pictures_stay_where_the_cache_is_to_lie_in_the_data_root(
+    root: Path, below: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
+    monkeypatch.setenv("ZOOMBENCH_CACHE", str(root / below))
+    cache.build(records(root), root)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_cache_among_the_pictures_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOOMBENCH_CACHE", str(root / "set"))
+    with pytest.raises(DataError, match=r"would lie in .*, among the pictures\. Name another folder in ZOOMBENCH_CACHE"):
+        cache.build(records(root), root)
+
+
+def test_nothing_is_removed_that_is_no_cache(root: Path) -> None:
+    home = cache.folder_of(root, "set")
+    others = [home / name / "a.txt" for name in ("images", "notes.tmp", "0123456789abcdef", "0123456789abcdef.tmp")]
+    for path in others:
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+    cache.build(records(root), root)
+    assert all(path.read_text() == "mine" for path in others)
+    assert opened(root).read("set/a folder/0.png") is not None
+
+
+def test_two_data_roots_with_one_place_for_caches_keep_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOOMBENCH_CACHE", str(tmp_path / "fast"))
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for value, root in enumerate(roots):
+        path = root / "set" / "a.bmp"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(path)
+        os.utime(path, (1e9, 1e9))  # the same path, length and time, and other pixels
+    first = cache.build(records(roots[0]), roots[0])
+    assert cache.find(roots[1], "set") is None
+    cache.build(records(roots[1]), roots[1])
+    assert first.folder.exists()
+    for value, root in enumerate(roots):
+        held = opened(root).read("set/a.bmp")
+        assert held is not None
+        assert (held == value).all()
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "file").write_text("")
+    monkeypatch.setenv("ZOOMBENCH_CACHE", str(root / "file"))
+    with pytest.raises(DataError, match=r"a cache cannot be written in .*file.*: .*Name a folder .* in ZOOMBENCH_CACHE"):
+        cache.build(records(root), root)
 
 
 def test_several_workers_write_the_same_cache(root: Path) -> None:
