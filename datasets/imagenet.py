@@ -77,9 +77,11 @@ def missing(config: Config, root: str | None) -> str | None:
 
 
 def fingerprint(config: Config, root: str | None) -> str:
-    """A hash of the names of all pictures, and of the development kit where there is one."""
+    """A hash of the names and lengths of all pictures, and of the development kit where labels are read from it."""
     folder = found("imagenet", root, FOLDER, FILES, SOURCE)
-    return digest(folder, pictures=FILES, files=[name for name in (TRUTH, SYNSETS) if (folder / name).exists()])
+    sorted_by_class = any("/" in name for name in picture_names(folder / "val"))
+    kit = [] if sorted_by_class else [name for name in (TRUTH, SYNSETS) if (folder / name).exists()]
+    return digest(folder, pictures=FILES, files=kit)
 
 
 def index(config: Config, root: str | None) -> list[Record]:
@@ -89,6 +91,8 @@ def index(config: Config, root: str | None) -> list[Record]:
     """
     folder = found("imagenet", root, FOLDER, FILES, SOURCE)
     train, val = ([(name, name.rpartition("/")[0]) for name in picture_names(folder / split)] for split in FILES)
+    if not val:
+        raise DataError(f"{folder / 'val'} has no picture. Unpack ILSVRC2012_img_val.tar in it.")
     if all(not wnid for _, wnid in val):
         val = _official_labels(folder, [name for name, _ in val])
     for split, pictures in (("train", train), ("val", val)):

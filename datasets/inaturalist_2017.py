@@ -104,7 +104,10 @@ def _read(path: Path, *, split: str) -> list[Record]:
         images: dict[int, tuple[str, tuple[int, int]]] = {
             image["id"]: (image["file_name"], (image["width"], image["height"])) for image in content["images"]
         }
-        labels: dict[int, Any] = {one["image_id"]: one["category_id"] for one in content["annotations"]}
+        labels: dict[int, Any] = {}
+        for one in content["annotations"]:
+            if labels.setdefault(one["image_id"], one["category_id"]) != one["category_id"]:
+                raise ValueError(f"image {one['image_id']} has two labels")
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: expected the competition's json of images and annotations: {type(error).__name__}: {error}. "

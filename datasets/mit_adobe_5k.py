@@ -83,7 +83,7 @@ def missing(config: Config, root: str | None) -> str | None:
 
 
 def fingerprint(config: Config, root: str | None) -> str:
-    """A hash of categories.txt and of the pictures' names."""
+    """A hash of categories.txt and of the pictures' names and lengths: another conversion is other data."""
     folder = found("mit_adobe_5k", root, FOLDER, FILES, SOURCE)
     return digest(folder, files=["categories.txt"], pictures=["pictures"])
 

@@ -2,7 +2,8 @@
 
 A cache lies in <data root>/.zoombench/<set>/ or $ZOOMBENCH_CACHE/.zoombench/<hash of the data root>/<set>/, where <set>
 is the set's folder below the data root, in a folder named by the hash of every picture's path, size and time of change,
-and the version of what decoding means. It holds what load_rgb gives, bit for bit, so trials with it and without have the same numbers.
+and the version of what decoding means. It holds what load_rgb gives, bit for bit, so trials with it and without have
+the same numbers.
 
     pixels.bin       RGB of every picture, as stored in its file, and its overview after it
     index.npy        one row a picture, in the order of the hashes of the paths: where its pixels are

@@ -44,20 +44,21 @@ def found(dataset: str, root: str | None, folder: str, files: Iterable[str], sou
 
 
 def picture_names(folder: Path) -> list[str]:
-    """Every picture below a folder, sorted, with / between the parts; hidden files are not pictures."""
-    return sorted(
-        f"{Path(here).relative_to(folder).as_posix()}/{name}".removeprefix("./")
-        for here, _, files in os.walk(folder, followlinks=True)
-        for name in files
-        if name.lower().endswith(PICTURES) and not name.startswith(".")
-    )
+    """Every picture below a folder, sorted, with / between the parts; nothing hidden or in a hidden folder is one."""
+    names = []
+    for here, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = "" if here == str(folder) else f"{Path(here).relative_to(folder).as_posix()}/"
+        names += [below + name for name in files if name.lower().endswith(PICTURES) and not name.startswith(".")]
+    return sorted(names)
 
 
 def digest(folder: Path, *, files: Iterable[str] = (), pictures: Iterable[str] = ()) -> str:
-    """Sixteen hex digits of what these files are called and hold, and of the names of the pictures in these folders.
+    """Sixteen hex digits of what these files are called and hold, and of names and lengths of the pictures in folders.
 
     The order in which they are named does not count. A .gz counts as the file that it holds, an .npz as its members'
-    names, sizes and checksums. Another content of a picture is not seen: reading them all would take hours.
+    names, sizes and checksums. Another content of a picture is seen by its length alone: reading them all would take
+    hours, and asking for lengths takes 0.2 s of 100,000 files (warm, a local disk).
     Raises DataError for a file that is not there or damaged.
     """
     content = hashlib.sha256()
@@ -65,13 +66,21 @@ def digest(folder: Path, *, files: Iterable[str] = (), pictures: Iterable[str] =
         held = _content(folder / name)
         content.update(f"{name.removesuffix('.gz')}\0{len(held)}\0".encode() + held)
     for below in sorted(pictures):
-        content.update("\n".join([below, *picture_names(folder / below), ""]).encode())
+        pictures = (f"{name}\0{_length(f'{folder}/{below}/{name}')}" for name in picture_names(folder / below))
+        content.update("\n".join([below, *pictures, ""]).encode())
     return content.hexdigest()[:16]
 
 
 def plain_or_packed(folder: Path, name: str) -> str:
     """The name itself, or with .gz where only that is there."""
     return name if (folder / name).exists() else f"{name}.gz"
+
+
+def _length(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:  # its reader says what is wrong with it
+        return None
 
 
 def _content(path: Path) -> bytes:

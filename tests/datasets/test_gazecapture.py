@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoombench.datasets.gazecapture import SCREEN, Config, build, missing, task
+from zoombench.datasets.gazecapture import SCREEN, Config, build, fingerprint, missing, task
 from zoombench.datasets.reading.images import load_rgb
 from zoombench.harness.errors import DataError
 from zoombench.tests.datasets.official import FRAMES, RECORDINGS, gaze_target, write_gazecapture
@@ -49,6 +49,22 @@ def test_a_frame_that_one_file_calls_invalid_is_left_out(file: str, tmp_path: Pa
     content["IsValid"][5] = 0
     path.write_text(json.dumps(content))
     assert ("00002", 5) not in whose(build(SMALL, str(tmp_path), "train", 16))
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("info", "Dataset", "test"),
+        ("dotInfo", "XCam", [1.0] * FRAMES),
+        *((name, "IsValid", [0] * FRAMES) for name in ("appleFace", "appleLeftEye", "appleRightEye", "faceGrid")),
+    ],
+)
+def test_the_fingerprint_knows_splits_targets_and_valid_frames(file: str, key: str, value: Any, tmp_path: Path) -> None:
+    write_gazecapture(tmp_path)
+    first = fingerprint(SMALL, str(tmp_path))
+    path = tmp_path / "GazeCapture" / "00002" / f"{file}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    assert fingerprint(SMALL, str(tmp_path)) != first
 
 
 @pytest.mark.parametrize("split", SPLITS)

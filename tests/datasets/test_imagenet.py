@@ -85,6 +85,15 @@ def test_the_fingerprint_knows_names_and_the_kit(tmp_path: Path) -> None:
     assert len({first, second, fingerprint(FEW, str(tmp_path))}) == 3
 
 
+def test_a_kit_that_is_not_read_does_not_count(tmp_path: Path) -> None:
+    write_imagenet(tmp_path, classes=5)
+    first = fingerprint(FEW, str(tmp_path))
+    for name in (TRUTH, SYNSETS):
+        (tmp_path / "imagenet" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "imagenet" / name).write_text("1\n")
+    assert fingerprint(FEW, str(tmp_path)) == first
+
+
 def test_sizes_are_those_of_the_code_or_of_the_paper(few: str) -> None:
     for protocol, sizes in (("code", (800, 700)), ("paper", (800, 512))):
         config = Config(protocol, classes=5)
@@ -121,6 +130,11 @@ MISTAKES: dict[str, tuple[bool, Callable[[Path], Any], str]] = {
         False,
         put("val/n00000001/x.JPEG"),
         "val has the class n00000001, which .*train does not have",
+    ),
+    "no picture in val": (
+        False,
+        lambda folder: (shutil.rmtree(folder / "val"), (folder / "val").mkdir()),
+        "val has no picture. Unpack ILSVRC2012_img_val.tar in it",
     ),
     "another folder of pictures": (False, put("train/thumbs/x.jpg"), "thumbs/x.jpg is in no folder named by a WordNet"),
     "a picture beside the folders": (

@@ -128,6 +128,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a label below 0": (change("annotations", lambda all: all[0].update(category_id=-1)), "has category_id -1"),
     "an image without a label": (change("annotations", lambda all: all.pop()), r"image \d+ has no label"),
     "a label without an image": (change("images", lambda all: all.pop()), r"image \d+ has a label and no file"),
+    "two labels of an image": (
+        change("annotations", lambda all: all.append(all[0] | {"category_id": 17 - all[0]["category_id"]})),
+        r"image \d+ has two labels",
+    ),
     "no image": (lambda path: path.write_text('{"images": [], "annotations": []}'), "no picture for the train split"),
     "half a file": (
         lambda path: path.write_text(path.read_text()[:500]),

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from zoombench.datasets.mit_adobe_5k import EXPECTED, Config, build, fingerprint, index, remark
 from zoombench.harness.errors import DataError
 from zoombench.tests.datasets.official_folders import FIVEK, SUBJECTS, fivek_name, write_fivek
-from zoombench.tests.datasets.pictures import label_of
+from zoombench.tests.datasets.pictures import label_of, save
 
 SMALL = Config(size=64)
 SPLITS = ("train", "validation", "test")
@@ -79,8 +80,11 @@ def test_the_fingerprint_knows_labels_and_names(tmp_path: Path) -> None:
     table = tmp_path / "fivek_dataset" / "categories.txt"
     table.write_text(table.read_text().replace(",people", ",nature", 1))
     second = fingerprint(SMALL, str(tmp_path))
-    next((tmp_path / "fivek_dataset" / "pictures").glob("*.jpg")).unlink()
-    assert len({first, second, fingerprint(SMALL, str(tmp_path))}) == 3
+    picture = next((tmp_path / "fivek_dataset" / "pictures").glob("*.jpg"))
+    save(np.zeros((48, 72, 3), np.uint8), picture)  # converted otherwise
+    third = fingerprint(SMALL, str(tmp_path))
+    picture.unlink()
+    assert len({first, second, third, fingerprint(SMALL, str(tmp_path))}) == 4
 
 
 def line(old: str, new: str) -> Callable[[Path], None]:

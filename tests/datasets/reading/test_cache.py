@@ -256,7 +256,9 @@ def test_pictures_stay_where_the_cache_is_to_lie_in_the_data_root(
 
 def test_a_cache_among_the_pictures_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOOMBENCH_CACHE", str(root / "set"))
-    with pytest.raises(DataError, match=r"would lie in .*, among the pictures\. Name another folder in ZOOMBENCH_CACHE"):
+    with pytest.raises(
+        DataError, match=r"would lie in .*, among the pictures\. Name another folder in ZOOMBENCH_CACHE"
+    ):
         cache.build(records(root), root)
 
 
@@ -294,7 +296,9 @@ def test_two_data_roots_with_one_place_for_caches_keep_their_own(
 def test_a_place_that_cannot_be_written_is_one_clear_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "file").write_text("")
     monkeypatch.setenv("ZOOMBENCH_CACHE", str(root / "file"))
-    with pytest.raises(DataError, match=r"a cache cannot be written in .*file.*: .*Name a folder .* in ZOOMBENCH_CACHE"):
+    with pytest.raises(
+        DataError, match=r"a cache cannot be written in .*file.*: .*Name a folder .* in ZOOMBENCH_CACHE"
+    ):
         cache.build(records(root), root)
 
 

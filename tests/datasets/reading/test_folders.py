@@ -15,7 +15,16 @@ FILES, SOURCE = ("list.txt", "*/info.json"), "https://example.org: on request"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for name in ("b/2.JPEG", "b/10.jpg", "a folder/1.png", "b/.hidden.jpg", "b/readme.txt", "z.tif", "b/info.json"):
+    for name in (
+        "b/2.JPEG",
+        "b/10.jpg",
+        "a folder/1.png",
+        ".b/4.jpg",
+        "b/.hidden.jpg",
+        "b/readme.txt",
+        "z.tif",
+        "b/info.json",
+    ):
         (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "set" / name).write_text(name)
     (tmp_path / "set" / "list.txt").write_text("1 2 3")
@@ -64,10 +73,12 @@ def test_a_digest_of_files_changes_with_name_and_content_and_not_with_order(root
     assert digest(folder, files=["list.txt", "z.tif"]) != first
 
 
-def test_a_digest_of_names_is_blind_to_content_and_stray_files(root: Path) -> None:
+def test_a_digest_of_pictures_knows_names_and_lengths_and_no_stray_files(root: Path) -> None:
     folder = root / "set"
-    first = digest(folder, pictures=["a folder", "b"])
+    before = digest(folder, pictures=["a folder", "b"])
     (folder / "b" / "2.JPEG").write_text("another picture")
+    first = digest(folder, pictures=["a folder", "b"])
+    assert first != before
     (folder / "b" / "Thumbs.db").write_text("")
     assert digest(folder, pictures=["b", "a folder"]) == first
     (folder / "b" / "2.JPEG").rename(folder / "b" / "3.JPEG")
