@@ -63,6 +63,8 @@ def sum_rows(
     A row on an edge counts with the part of it inside. Added up as whole numbers of 16 or 32 bits, a part at a time.
     """
     planes, (rows, columns) = image.flatten(0, 1), image.shape[2:]
+    if not len(planes):
+        return image.new_empty((*image.shape[:2], height, columns), dtype=torch.float32)
     of_a_stretch = -(-rows // height) * columns
     at_once = AT_ONCE_ON_A_GPU if image.is_cuda else AT_ONCE
     parts = [_sum_rows(some, height, at_once) for some in torch.split(planes, max(1, at_once // of_a_stretch))]

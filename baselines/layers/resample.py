@@ -104,7 +104,7 @@ def _mean_of_bytes(image: UInt8[Tensor, "batch channels rows columns"], height: 
     rows, columns = image.shape[2:]
     sums = sum_rows(image, height)
     if columns % width == 0:
-        of_areas = sums.view(*sums.shape[:3], width, -1).sum(4)
+        of_areas = sums.view(*sums.shape[:3], width, columns // width).sum(4)
         return of_areas / (255 * (rows / height) * (columns // width))
     with torch.autocast(device_type=image.device.type, enabled=False):
         across = _resizing_weights(columns, width, like=sums.new_empty(0, dtype=torch.float64)).float()

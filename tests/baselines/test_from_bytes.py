@@ -144,6 +144,11 @@ def test_white_stays_white_in_an_overview_of_any_size() -> None:
             torch.testing.assert_close(overview(white, (height, 4)), torch.ones(1, 3, height, 4), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [16, 25])
+def test_an_empty_batch_of_bytes_has_an_empty_overview(size: int) -> None:
+    assert overview(random_bytes(0, 3, 200, 200), size).shape == (0, 3, size, size)
+
+
 def test_an_overview_of_bytes_grows_as_one_of_floats() -> None:
     image = random_bytes(2, 3, 8, 13)
     torch.testing.assert_close(overview(image, (24, 5)), overview(image / 255, (24, 5)))
