@@ -145,14 +145,16 @@ def of_examples(
                 yield Finding("twice", where, f"the same as {first}", "no example in two splits")
 
 
-def of_counts(counts: Counts, task: Task, expected: dict[str, int], *, every_class: bool) -> Iterator[Finding]:
-    """Splits and classes against the official numbers; `every_class` has to occur in training.
+def of_counts(
+    counts: Counts, task: Task, expected: dict[str, int], *, every_class: bool, splits: Sequence[str] = SPLITS
+) -> Iterator[Finding]:
+    """Splits and classes against the official numbers; `every_class` has to occur in training, and each of `splits`.
 
     Nothing of an index that could not be read: each missing split and class would be the same mistake again.
     """
     if not counts.index_read:
         return
-    for split in SPLITS:
+    for split in splits:
         if not counts.splits[split]:
             yield Finding("count", split, "none", "at least one")
     for name, official in expected.items():
@@ -194,22 +196,41 @@ class _File(NamedTuple):
                     return cls(size, tail)
                 stream.seek(0)
                 try:
-                    return cls(size, tail, _header(stream))
+                    return cls(size, tail, _header(path, stream))
                 except Exception as error:  # noqa: BLE001 - Pillow's decoders raise of many kinds
                     return cls(size, tail, problem=(f"{type(error).__name__}: {error}"[:200], "a picture's header"))
         except OSError as error:
             return cls(problem=(error.strerror or str(error), "a file"))
 
 
-def _header(stream: BinaryIO) -> tuple[int, int]:
-    """Width and height as stored; Pillow's limit on the number of pixels is one here."""
+def _header(path: Path, stream: BinaryIO) -> tuple[int, int]:
+    """Width and height as stored; Pillow's limit on the number of pixels is one here, but for a pyramid."""
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(stream) as file:
-            return file.width, file.height
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(stream) as file:
+                return file.width, file.height
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        pyramid = lookup.reading("pyramid")
+        if not pyramid.is_pyramid(path):
+            raise
+        height, width, _ = pyramid.Pyramid(path).shape
+        return width, height
+
+
+def _decode(path: Path) -> None:
+    """Read the whole file, not a cache of it; raises DataError where that fails."""
+    pyramid = lookup.reading("pyramid")
+    if not pyramid.is_pyramid(path):
+        lookup.reading("images").load_rgb(path)
+        return
+    picture = pyramid.Pyramid(path)
+    height, width, _ = picture.shape
+    for top in range(0, height, pyramid.TILE):
+        picture.part(0, 0, top, width, min(top + pyramid.TILE, height))
 
 
 def _of_label(label: int | None, where: str, task: Task) -> Iterator[Finding]:
@@ -288,7 +309,6 @@ def _again(
     counts: Counts,
 ) -> Iterator[Finding]:
     """A second look at the records that gave reason for one."""
-    load = lookup.reading("images").load_rgb if decoded.any() else None
     contents: dict[bytes, Record] = {}
     keys: dict[str, str] = {}
     for number, record in enumerate(records):
@@ -303,10 +323,10 @@ def _again(
             path = keys.setdefault(record.key, record.path)
             if path is not record.path:
                 yield Finding("id", record.path, f"{record.key}, as {path} has", "an id of its own")
-        if load is not None and decoded[number]:
+        if decoded[number]:
             counts.decoded += 1
             try:
-                load(root / record.path)
+                _decode(root / record.path)
             except DataError as error:
                 yield Finding("picture", record.path, str(error.__cause__ or error)[:200], "one that can be decoded")
 

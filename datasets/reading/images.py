@@ -41,7 +41,8 @@ DECODING = 1
 def load_rgb(path: Path, *, index: int | None = None, orient: bool = True) -> Pixels:
     """The picture in a file, of any mode, as RGB; the array is read-only.
 
-    orient turns it as its EXIF orientation says; False is for sets whose boxes are of the picture as stored.
+    orient turns it as its EXIF orientation says; False is for sets whose boxes are of the picture as stored. A TIFF is
+    turned by Pillow on loading whatever orient is, so boxes of one must be of the upright picture.
     Transparency is laid on black. 16-bit grey is divided by 257 and rounded (Pillow's own conversion saturates);
     16-bit colour is its high byte, which is all that Pillow gives and at most one level away.
 
@@ -59,7 +60,7 @@ def load_stored(path: Path, *, index: int | None = None) -> tuple[Pixels, int]:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture as it is stored; decodes nothing. Raises BadFile."""
+    """Height and width of a picture as it is stored, of a TIFF upright; decodes nothing. Raises BadFile."""
     with _opened(path, None) as file:
         return file.height, file.width
 

@@ -303,6 +303,30 @@ def test_a_broken_file_is_one_line_with_decoding_too(marks, capsys, content):
     assert "only headers" not in out
 
 
+def test_a_pyramid_above_the_limit_of_pixels_is_whole_until_a_part_of_it_is_not(marks, capsys, monkeypatch):
+    pytest.importorskip("pyvips")
+    from zoombench.datasets.reading.pyramid import write
+
+    pixels = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8)
+    path = image(marks, 3)
+    path.unlink()
+    write(pixels, path.with_suffix(".tif"), compression="jpeg")
+    edit(marks, lambda records: records[3].update(name="3.tif", size=[1200, 900], boxes=[]))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)  # Pillow warns above it, and raises above twice as many
+    code, out, _ = say(capsys, "check", "marks", "--root", marks, "--decode")
+    assert (code, "21 decoded" in out) == (0, True), out
+    edit(marks, lambda records: records[3].update(size=[900, 900]))
+    code, out, _ = say(capsys, "check", "marks", "--root", marks)
+    assert (code, "1200 x 900" in out) == (1, True), out
+    edit(marks, lambda records: records[3].update(size=[1200, 900]))
+    content = bytearray(path.with_suffix(".tif").read_bytes())
+    content[20_000:420_000] = bytes(400_000)  # the start of a tile at least
+    path.with_suffix(".tif").write_bytes(content)
+    assert say(capsys, "check", "marks", "--root", marks)[0] == 0
+    code, out, _ = say(capsys, "check", "marks", "--root", marks, "--decode")
+    assert (code, "one that can be decoded" in out) == (1, True), out
+
+
 def test_files_of_one_length_and_end_are_told_apart_by_what_they_hold(marks, capsys, monkeypatch):
     import hashlib
 

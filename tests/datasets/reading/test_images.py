@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from zoombench.datasets.reading.images import cut, load_rgb
+from zoombench.datasets.reading.images import cut, load_rgb, read_size
 from zoombench.harness.errors import BadFile
 
 RAMP = np.linspace(0, 255, 48 * 64).reshape(48, 64).round().astype(np.uint8)
@@ -220,3 +220,13 @@ def test_a_smaller_view_averages_what_it_covers() -> None:
     checks = np.indices((64, 64)).sum(axis=0) % 2 * np.uint8(255)
     view = cut(np.repeat(checks[..., None], 3, axis=2).astype(np.uint8), (0.0, 0.0, 64.0, 64.0), 8)
     assert view.float().sub(127.5).abs().max() < 8  # points would be 0 or 255
+
+
+@pytest.mark.parametrize("orient", [True, False])
+def test_a_tiff_is_upright_by_its_header_and_its_pixels_whatever_is_asked(tmp_path: Path, orient: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "turned.tif", exif=exif)
+    assert np.array_equal(load_rgb(tmp_path / "turned.tif", orient=orient), np.rot90(pixels, -1))
+    assert read_size(tmp_path / "turned.tif") == (30, 20)
