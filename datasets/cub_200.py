@@ -52,12 +52,12 @@ class Config:
 
     train_size: int = 448  # px
     test_size: int = 448  # px, of validation too
-    validation_per_class: int = 3  # of about 30; the set has no official validation split
+    validation_per_class: int = 3  # of about 30; the set has no official validation split; 0 trains on all
     seed: int = 0  # of the drawn views and of the validation split; not the trial's
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes and counts that give no split."""
-        check_settings(self, "train_size", "test_size", "validation_per_class")
+        check_settings(self, "train_size", "test_size", at_least_zero=["validation_per_class"])
 
 
 def task(config: Config) -> Classification:
@@ -102,7 +102,14 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
     check_split(split, dataset="cub_200")
     pictures = [record for record in index(config, root) if record.split == split]
     # The boxes are of the pictures as they are stored.
-    return LabelledImages(pictures, Path(root or ""), square_view(config, split), split=split, orient=False)
+    return LabelledImages(
+        pictures,
+        Path(root or ""),
+        square_view(config, split),
+        split=split,
+        orient=False,
+        may_be_empty=not config.validation_per_class,
+    )
 
 
 def _table(path: Path, parse: Callable[[str], Value], like: Collection[int] | None = None) -> dict[int, Value]:

@@ -58,12 +58,12 @@ class Config:
     train_size: int = 800  # px; paper and code
     test_size: int | None = None  # px, of validation too; left out: 512 in the paper, 700 in the code
     classes: int = 1000  # fewer in a subset, whose labels are ranks among its own classes
-    validation_per_class: int = 10  # of about 1,281; the official validation images are the test split
+    validation_per_class: int = 10  # of about 1,281; 0 trains on all; the official validation images are the test split
     seed: int = 0  # of the drawn views and of the validation split; not the trial's
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes and counts that give no split."""
-        check_settings(self, "train_size", "test_size", "classes", "validation_per_class")
+        check_settings(self, "train_size", "test_size", "classes", at_least_zero=["validation_per_class"])
 
 
 def task(config: Config) -> Classification:
@@ -120,7 +120,13 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
     """
     check_split(split, dataset="imagenet")
     pictures = [record for record in index(config, root) if record.split == split]
-    return LabelledImages(pictures, Path(root or ""), recasens_view(config, split), split=split)
+    return LabelledImages(
+        pictures,
+        Path(root or ""),
+        recasens_view(config, split),
+        split=split,
+        may_be_empty=not config.validation_per_class,
+    )
 
 
 def _official_labels(folder: Path, names: list[str]) -> list[tuple[str, str]]:

@@ -53,12 +53,12 @@ class Config:
     protocol: Literal["paper", "code"] = "paper"
     train_size: int = 800  # px; paper and code
     test_size: int | None = None  # px, of validation too; left out: 512 in the paper, 700 in the code
-    validation_per_class: int = 1  # of 9 and more; 5,089 in all
+    validation_per_class: int = 1  # of 9 and more; 5,089 in all; 0 trains on all
     seed: int = 0  # of the drawn views and of the validation split; not the trial's
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes and counts that give no split."""
-        check_settings(self, "train_size", "test_size", "validation_per_class")
+        check_settings(self, "train_size", "test_size", at_least_zero=["validation_per_class"])
 
 
 def task(config: Config) -> Classification:
@@ -94,7 +94,13 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
     """
     check_split(split, dataset="inaturalist_2017")
     pictures = [record for record in index(config, root) if record.split == split]
-    return LabelledImages(pictures, Path(root or ""), recasens_view(config, split), split=split)
+    return LabelledImages(
+        pictures,
+        Path(root or ""),
+        recasens_view(config, split),
+        split=split,
+        may_be_empty=not config.validation_per_class,
+    )
 
 
 def _read(path: Path, *, split: str) -> list[Record]:

@@ -46,12 +46,12 @@ class Config:
 
     train_size: int = 448  # px
     test_size: int = 448  # px, of validation too
-    validation_per_class: int = 4  # of about 41; the set has no official validation split
+    validation_per_class: int = 4  # of about 41; the set has no official validation split; 0 trains on all
     seed: int = 0  # of the drawn views and of the validation split; not the trial's
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes and counts that give no split."""
-        check_settings(self, "train_size", "test_size", "validation_per_class")
+        check_settings(self, "train_size", "test_size", at_least_zero=["validation_per_class"])
 
 
 def task(config: Config) -> Classification:
@@ -83,4 +83,10 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
     """
     check_split(split, dataset="stanford_cars")
     pictures = [record for record in index(config, root) if record.split == split]
-    return LabelledImages(pictures, Path(root or ""), square_view(config, split), split=split)
+    return LabelledImages(
+        pictures,
+        Path(root or ""),
+        square_view(config, split),
+        split=split,
+        may_be_empty=not config.validation_per_class,
+    )

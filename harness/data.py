@@ -198,7 +198,8 @@ def _findings(
             count=decode or EXAMPLES,
         )
     official = declared.expected if settings == declared.resolve({}) else {}
-    yield from inspection.of_counts(counts, task, official, every_class=hasattr(module, "index"))
+    asked = [one for one in inspection.SPLITS if one != "validation" or settings.get("validation_per_class") != 0]
+    yield from inspection.of_counts(counts, task, official, every_class=hasattr(module, "index"), splits=asked)
 
 
 class _Tally:

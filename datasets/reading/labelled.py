@@ -61,13 +61,21 @@ class LabelledImages(Dataset[Example]):
     """Examples ({"image": uint8 (3, side, side)}, label), and "boxes": float32 (boxes, 4) where the pictures have some.
 
     Boxes are x0, y0, x1, y1 in pixel edges of the view, clipped to it: one that lies outside has no area.
-    An example depends on (view, epoch, index) alone; only a view with a seed changes with the epoch.
+    An example depends on (view, epoch, index) alone; only a view with a seed changes with the epoch. may_be_empty is of
+    a validation split of which no example was asked for.
     """
 
     def __init__(
-        self, pictures: Sequence[Record], folder: Path, view: View, *, split: str, orient: bool = True
+        self,
+        pictures: Sequence[Record],
+        folder: Path,
+        view: View,
+        *,
+        split: str,
+        orient: bool = True,
+        may_be_empty: bool = False,
     ) -> None:
-        if not pictures:
+        if not pictures and not (may_be_empty and split == "validation"):
             raise DataError(f"{folder} has no picture for the {split} split. Is it unpacked whole?")
         self.pictures = pictures
         self.folder = folder

@@ -221,6 +221,19 @@ def test_an_empty_folder_is_refused(disk: Case, tmp_path: Path) -> None:
         disk.build_at(str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["cub_200", "imagenet", "inaturalist_2017", "oxford_pets", "stanford_cars"])
+def test_without_validation_the_whole_official_split_is_trained_on(name: str, data_root: str) -> None:
+    module = lookup.load("dataset", name)
+    config = module.Config(validation_per_class=0)
+    whole, carved = (list(module.index(one, data_root)) for one in (config, module.Config()))
+    held_out = sum(record.split == "validation" for record in carved)
+    assert held_out > 0
+    counts = {split: len(module.build(config, data_root, split, 16)) for split in SPLITS}
+    assert counts["validation"] == 0
+    assert counts["train"] == sum(record.split == "train" for record in carved) + held_out
+    assert sum(counts.values()) == len(whole) == len(carved)
+
+
 def test_terms_tree_and_official_counts_are_read_without_torch(disk: Case) -> None:
     declared = lookup._execute(
         ast.parse(Path(disk.module.__file__).read_text()), kind="dataset", name=disk.name, path=Path(disk.name)

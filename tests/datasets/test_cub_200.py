@@ -160,7 +160,7 @@ def test_a_picture_that_is_not_there_or_is_broken_is_named_with_its_index(tmp_pa
     ("settings", "message"),
     [
         ({"train_size": 0}, "train_size is 0: it must be at least 1"),
-        ({"validation_per_class": 0}, "validation_per_class is 0"),
+        ({"validation_per_class": -1}, "validation_per_class is -1: it must be at least 0"),
         ({"seed": -1}, "seed is -1: it must be between 0 and"),
     ],
 )

@@ -555,3 +555,14 @@ def test_a_small_copy_of_an_official_set_has_only_too_few_pictures_and_classes(n
     assert set(wrong) <= {"count", "class"}, out
     assert code == bool(wrong)
     assert " decoded" in out
+
+
+@pytest.mark.parametrize(("kept", "complained"), [(0, False), (3, False), (None, True)])
+def test_a_validation_split_that_nobody_asked_for_is_not_missed(kept, complained, data_root, monkeypatch, capsys):
+    if kept is None:  # asked for, and there is none
+        module = lookup.load("dataset", "cub_200")
+        records = module.index(module.Config(validation_per_class=0), data_root)
+        monkeypatch.setattr(module, "index", lambda config, root: records)
+        kept = 3
+    _, out, _ = say(capsys, "check", "cub_200", "--root", data_root, "--set", f"validation_per_class={kept}")
+    assert bool(re.search(r"count +│ validation +│ none", out)) == complained
