@@ -6,5 +6,6 @@ table.from_rows -> claims.cells -> across_claims.across            all data sets
    + search trials --------------> search_claims.best_of           expected best of n configurations
                                    gaps.gaps                       which cells have no score, and why
 The procedures behind them take arrays: statistics, estimates, splits, unpaired, examples, resamples, across,
-aggregates, trade_off, latency, search, calibration, power. Figures are written as SVG by svg, placed by labels.
+aggregates, trade_off, latency, search, calibration, power. Figures are written as SVG by svg, placed by labels;
+rank_diagram draws mean ranks.
 """

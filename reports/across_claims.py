@@ -60,7 +60,7 @@ class Across:
     m: int
     """Planned comparisons: competing methods other than the reference, times budgets."""
     ranked: tuple[str, ...] = ()
-    """Competing methods with an outcome on every data set, in the order of the ranks."""
+    """Competing methods with an outcome on every data set, in the order in which ranks lists them."""
     omnibus: Omnibus | None = None
     ranks: Ranks | None = None
     iqms: tuple[tuple[str, Iqm], ...] = ()

@@ -110,6 +110,16 @@ def curves(cell: Cell, panels: Sequence[Panel]) -> list[dict[str, Any]]:
     ]
 
 
+def mean_ranks(one: Across) -> list[dict[str, Any]]:
+    """One row a method: its mean rank over the data sets."""
+    if one.ranks is None:
+        return []
+    return [
+        {"budget": one.budget, "method": name, "mean_rank": rank, "data_sets": one.ranks.n}
+        for name, rank in zip(one.ranked, one.ranks.mean_ranks, strict=True)
+    ]
+
+
 def across(one: Across) -> list[dict[str, Any]]:
     """One row a method: its effect over all data sets in the common unit, in both scopes."""
     rows = []

@@ -20,6 +20,7 @@ from .gaps import absent
 from .pairwise import Matrix, matrices
 from .pictures import collect
 from .published import beside
+from .rank_diagram import rank_diagram
 from .statistics import ALPHA
 from .svg import Look
 from .trade_off_claims import TradeOffClaim
@@ -109,6 +110,10 @@ def render(table: pd.DataFrame, about: About) -> str:
         beyond=beyond,
         speed_ups=[(axis, one, *pair) for axis, one in beyond.speed_ups for pair in one.methods],
         across_rows=downloads.across,
+        rank_rows=downloads.mean_ranks,
+        rank_diagrams=[
+            rank_diagram(one, figures.looks(found), prefix=f"ranks{place}") for place, one in enumerate(beyond.across)
+        ],
         share_rows=downloads.shares,
         sentences=sentences(found) if done and found else (),
         verdicts=[_verdict(cell) for cell in found],
