@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -162,14 +161,11 @@ def make_cache(options: argparse.Namespace) -> int:
 
 
 def _cached(declared: Declaration, root: str | None) -> str | None:
-    """Where the newest cache of a set is, if there is one: datasets/reading/cache.py told without torch."""
-    outside = os.environ.get("ZOOMBENCH_CACHE")
+    """Where the newest cache of a set is, if there is one; without torch."""
     if root is None:
         return None
-    home = (Path(outside) if outside else Path(root) / ".zoombench") / declared.tree.split("/")[0]
-    whole = [path for path in home.glob("*/manifest.json") if ".tmp" not in path.parent.name]
-    newest = max(whole, key=lambda path: path.parent.stat().st_mtime_ns, default=None)
-    return None if newest is None else str(newest.parent)
+    newest = lookup.reading("folders").newest_cache(Path(root), declared.tree.split("/")[0])
+    return None if newest is None else str(newest)
 
 
 def _terms(declared: Declaration) -> str:

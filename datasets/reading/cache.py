@@ -31,6 +31,7 @@ import numpy as np
 from PIL import Image
 
 from ...harness.errors import BadFile, DataError
+from .folders import folder_of, newest_cache
 from .images import DECODING, Pixels, load_stored, read_size, upright
 from .pyramid import is_pyramid
 from .records import Record
@@ -130,22 +131,10 @@ class Store:
         return row if (state.st_size, state.st_mtime_ns) == (row["file_bytes"], row["changed_ns"]) else None
 
 
-def folder_of(root: Path, of: str) -> Path:
-    """Where the caches of the set lie whose folder below root is `of`."""
-    outside = os.environ.get("ZOOMBENCH_CACHE")
-    if not outside:
-        return root / ".zoombench" / of
-    # Files of two roots may have the same path, length and time of change, and other pixels.
-    whose = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
-    return Path(outside) / ".zoombench" / whose / of
-
-
 def find(root: Path, of: str) -> Store | None:
     """The newest cache of a set, if there is one; raises DataError if it is damaged."""
     try:
-        held = (path.parent for path in folder_of(root, of).glob("*/manifest.json"))
-        whole = [folder for folder in held if re.fullmatch(r"[0-9a-f]{16}", folder.name)]
-        newest = max(whole, key=lambda folder: folder.stat().st_mtime_ns, default=None)
+        newest = newest_cache(root, of)
         return None if newest is None else Store(newest, root)
     except FileNotFoundError:  # another process has just put a newer one in its place
         return None

@@ -6,6 +6,7 @@ No torch here: `missing` and `fingerprint` of a dataset's file may use this modu
 import gzip
 import hashlib
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -91,3 +92,20 @@ def _content(path: Path) -> bytes:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not readable: {type(error).__name__}: {error}. Fetch this file again.") from error
+
+
+def folder_of(root: Path, of: str) -> Path:
+    """Where the caches of the set lie whose folder below root is `of`."""
+    outside = os.environ.get("ZOOMBENCH_CACHE")
+    if not outside:
+        return root / ".zoombench" / of
+    # Files of two roots may have the same path, length and time of change, and other pixels.
+    whose = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+    return Path(outside) / ".zoombench" / whose / of
+
+
+def newest_cache(root: Path, of: str) -> Path | None:
+    """The newest of them, if there is one."""
+    held = (path.parent for path in folder_of(root, of).glob("*/manifest.json"))
+    whole = [folder for folder in held if re.fullmatch(r"[0-9a-f]{16}", folder.name)]
+    return max(whole, key=lambda folder: folder.stat().st_mtime_ns, default=None)
