@@ -245,12 +245,19 @@ def test_forward_draws_nothing_from_pythons_generator(case: Case) -> None:
     assert random.getstate() == state
 
 
+def waves(shape: torch.Size) -> Tensor:
+    """Bytes that change slowly from pixel to pixel: of one colour, or of noise, gradients of a grid are of rounding."""
+    batch, channels, rows, columns = (torch.arange(size, dtype=torch.float32) for size in shape)
+    phase = batch.view(-1, 1, 1, 1) + 2 * channels.view(-1, 1, 1)
+    return (127.5 + 100 * torch.sin(phase + 0.11 * rows.view(-1, 1) + 0.07 * columns)).round().to(torch.uint8)
+
+
 def test_bytes_give_the_answer_and_the_gradients_of_their_floats(case: Case) -> None:
     assert case.method.takes_bytes
     images = [name for name, tensor in case.inputs.items() if tensor.ndim == 4 and name != "boxes"]
     found = []
     for bytewise in (True, False):
-        levels = {name: (case.inputs[name] * 255).round().to(torch.uint8) for name in images}
+        levels = {name: waves(case.inputs[name].shape) for name in images}
         method = case.build()
         stir(method)
         given = levels if bytewise else {name: tensor.float() / 255 for name, tensor in levels.items()}
@@ -261,8 +268,7 @@ def test_bytes_give_the_answer_and_the_gradients_of_their_floats(case: Case) -> 
         found.append([output.prediction.detach(), *(p.grad for p in method.parameters() if p.grad is not None)])
     assert len(found[0]) > 2
     for one, same in zip(*found, strict=True):
-        # Where pictures are of one colour, gradients of the saliency network are hardly more than rounding.
-        torch.testing.assert_close(one, same, rtol=1e-4, atol=1e-5 * max(1, float(same.abs().max())))
+        torch.testing.assert_close(one, same, rtol=1e-3, atol=1e-7 + 1e-3 * float(same.abs().max()))
 
 
 def test_mixed_precision_keeps_the_grid_in_float32(case: Case) -> None:
