@@ -128,6 +128,7 @@ class _Trial(tune.Trainable):
     ) -> None:
         """Keep what every trial of this worker shares, and take up the first."""
         os.environ["ZOOMBENCH_PATH"] = path
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the driver hears it and ends us
         self._take_up: Callable[[str], Steps] = lambda trial_id: steps(
             TrialSpec.from_json(specs[trial_id]), Ledger(root), Settings(**settings), commit=commit, retry=retry
         )
@@ -143,6 +144,8 @@ class _Trial(tune.Trainable):
         try:
             return {"score": next(self._going)}
         except StopIteration as end:
+            if end.value == "preempted":
+                signal.raise_signal(signal.SIGTERM)  # now that the trial is safe, as Ray means it: the process ends
             if end.value in ("out of memory", "lost", "preempted"):
                 raise RuntimeError(f"{end.value}: in the ledger; raised so that Tune replaces this process") from None
             return {"outcome": end.value, "done": True}
