@@ -25,10 +25,10 @@ from ..harness.errors import DataError
 from ..harness.tasks import Classification
 from .cluttered_digits import pair_class
 from .reading.arrays import read_fractions, read_idx
-from .reading.drawing import SPLITS, Drawn, Grey, channels
+from .reading.drawing import Drawn, Grey, channels
 from .reading.folders import absent, digest, found, plain_or_packed
 from .reading.settings import check_settings
-from .reading.splits import check_split
+from .reading.splits import SPLITS, check_split
 
 INPUTS = ("image",)
 CLASSES = {"digit": 10, "combine": 55, "sum": 19}

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..harness.tasks import Classification
 from .reading.drawing import DIGITS, Drawn, channels, labels, sprite
+from .reading.settings import check_settings
 
 INPUTS = ("image", "boxes", "counted", "instances")
 TERMS = {
@@ -52,11 +53,7 @@ class Config:
                 f"{self.things} digits of {self.digit} px, in {cells} x {cells} cells, do not fit a canvas of "
                 f"{self.canvas} px"
             )
-        for name in ("train_examples", "validation_examples", "test_examples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: every split needs at least one example")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed is {self.seed}: it must be between 0 and 2**63 - 1")
+        check_settings(self, "train_examples", "validation_examples", "test_examples")
 
 
 def task(config: Config) -> Classification:

@@ -16,9 +16,8 @@ from ..harness.tasks import Classification
 from .reading.folders import absent, digest, found
 from .reading.images import Box
 from .reading.labelled import LabelledImages, square_view
-from .reading.records import Record
+from .reading.records import Record, carved
 from .reading.settings import check_settings
-from .reading.splits import carved, check_split
 
 INPUTS = ("image", "boxes")
 CLASSES = 200
@@ -99,12 +98,11 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
 
     Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
     """
-    check_split(split, dataset="cub_200")
-    pictures = [record for record in index(config, root) if record.split == split]
     # The boxes are of the pictures as they are stored.
     return LabelledImages(
-        pictures,
-        Path(root or ""),
+        "cub_200",
+        index(config, root),
+        root,
         square_view(config, split),
         split=split,
         orient=False,

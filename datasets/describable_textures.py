@@ -14,7 +14,7 @@ from .reading.folders import absent, digest, found
 from .reading.labelled import LabelledImages, square_view
 from .reading.records import Record
 from .reading.settings import check_settings
-from .reading.splits import SPLITS, check_split
+from .reading.splits import SPLITS
 from .reading.torchvision_lists import listed
 
 INPUTS = ("image",)
@@ -80,6 +80,4 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
 
     Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
     """
-    check_split(split, dataset="describable_textures")
-    pictures = [record for record in index(config, root) if record.split == split]
-    return LabelledImages(pictures, Path(root or ""), square_view(config, split), split=split)
+    return LabelledImages("describable_textures", index(config, root), root, square_view(config, split), split=split)

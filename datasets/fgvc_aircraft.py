@@ -16,7 +16,7 @@ from .reading.images import Box
 from .reading.labelled import LabelledImages, View
 from .reading.records import Record
 from .reading.settings import check_settings
-from .reading.splits import SPLITS, check_split
+from .reading.splits import SPLITS
 from .reading.torchvision_lists import listed
 from .reading.views import central_square, drawn_square
 
@@ -86,10 +86,8 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
 
     Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
     """
-    check_split(split, dataset="fgvc_aircraft")
-    pictures = [record for record in index(config, root) if record.split == split]
     view = View(config.train_size, _drawn, seed=config.seed) if split == "train" else View(config.test_size, _central)
-    return LabelledImages(pictures, Path(root or ""), view, split=split)
+    return LabelledImages("fgvc_aircraft", index(config, root), root, view, split=split)
 
 
 def _drawn(width: int, height: int, drawn: list[float]) -> Box:

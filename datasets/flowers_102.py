@@ -5,7 +5,6 @@ MD5 of both label files first, says "use download=True" where one is damaged, an
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat
@@ -16,7 +15,6 @@ from .reading.folders import absent, digest, found
 from .reading.labelled import LabelledImages, square_view
 from .reading.records import Record
 from .reading.settings import check_settings
-from .reading.splits import check_split
 
 INPUTS = ("image",)
 CLASSES = 102
@@ -98,6 +96,4 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
 
     Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
     """
-    check_split(split, dataset="flowers_102")
-    pictures = [record for record in index(config, root) if record.split == split]
-    return LabelledImages(pictures, Path(root or ""), square_view(config, split), split=split)
+    return LabelledImages("flowers_102", index(config, root), root, square_view(config, split), split=split)

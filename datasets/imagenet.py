@@ -18,9 +18,8 @@ from ..harness.errors import DataError
 from ..harness.tasks import Classification
 from .reading.folders import absent, digest, found, picture_names
 from .reading.labelled import LabelledImages, recasens_view
-from .reading.records import Record
+from .reading.records import Record, carved
 from .reading.settings import check_settings
-from .reading.splits import carved, check_split
 
 INPUTS = ("image",)
 FOLDER = "imagenet"
@@ -118,11 +117,10 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
 
     Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
     """
-    check_split(split, dataset="imagenet")
-    pictures = [record for record in index(config, root) if record.split == split]
     return LabelledImages(
-        pictures,
-        Path(root or ""),
+        "imagenet",
+        index(config, root),
+        root,
         recasens_view(config, split),
         split=split,
         may_be_empty=not config.validation_per_class,

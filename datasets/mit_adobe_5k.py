@@ -19,7 +19,7 @@ from .reading.folders import absent, digest, found, picture_names
 from .reading.labelled import LabelledImages, View
 from .reading.records import Record
 from .reading.settings import check_settings
-from .reading.splits import check_split, ranked
+from .reading.splits import ranked
 from .reading.views import whole
 
 INPUTS = ("image",)
@@ -117,10 +117,8 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
 
     Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
     """
-    check_split(split, dataset="mit_adobe_5k")
-    pictures = [record for record in index(config, root) if record.split == split]
     view = View(config.size, whole, seed=config.seed if split == "train" else None)
-    return LabelledImages(pictures, Path(root or ""), view, split=split)
+    return LabelledImages("mit_adobe_5k", index(config, root), root, view, split=split)
 
 
 def _labels(path: Path) -> dict[str, int]:

@@ -5,15 +5,13 @@ lines, as torchvision's reader gives a label only with its picture decoded. Some
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..harness.errors import DataError
 from ..harness.tasks import Classification
 from .reading.folders import absent, digest, found
 from .reading.labelled import LabelledImages, square_view
-from .reading.records import Record
+from .reading.records import Record, carved
 from .reading.settings import check_settings
-from .reading.splits import carved, check_split
 
 INPUTS = ("image",)
 CLASSES = 37
@@ -87,11 +85,10 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
 
     Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
     """
-    check_split(split, dataset="oxford_pets")
-    pictures = [record for record in index(config, root) if record.split == split]
     return LabelledImages(
-        pictures,
-        Path(root or ""),
+        "oxford_pets",
+        index(config, root),
+        root,
         square_view(config, split),
         split=split,
         may_be_empty=not config.validation_per_class,

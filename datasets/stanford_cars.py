@@ -12,9 +12,8 @@ from torchvision.datasets import StanfordCars
 from ..harness.tasks import Classification
 from .reading.folders import absent, digest, found
 from .reading.labelled import LabelledImages, square_view
-from .reading.records import Record
+from .reading.records import Record, carved
 from .reading.settings import check_settings
-from .reading.splits import carved, check_split
 from .reading.torchvision_lists import listed
 
 INPUTS = ("image",)
@@ -81,11 +80,10 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
 
     Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
     """
-    check_split(split, dataset="stanford_cars")
-    pictures = [record for record in index(config, root) if record.split == split]
     return LabelledImages(
-        pictures,
-        Path(root or ""),
+        "stanford_cars",
+        index(config, root),
+        root,
         square_view(config, split),
         split=split,
         may_be_empty=not config.validation_per_class,

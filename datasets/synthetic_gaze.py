@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..harness.tasks import Gaze
 from .reading.drawing import Drawn, channels
+from .reading.settings import check_settings
 
 INPUTS = ("image", "boxes", "face", "eye_left", "eye_right", "face_grid")
 TERMS = {
@@ -69,11 +70,7 @@ class Config:
             )
         if not 0 <= self.noise <= 127:
             raise ValueError(f"noise is {self.noise}: it lies between 0 and 127 grey levels")
-        for name in ("face_crop", "eye_crop", "train_examples", "validation_examples", "test_examples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be positive")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed is {self.seed}: it must be between 0 and 2**63 - 1")
+        check_settings(self, "face_crop", "eye_crop", "train_examples", "validation_examples", "test_examples")
 
 
 def task(config: Config) -> Gaze:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..harness.tasks import Classification
 from .reading.drawing import DIGITS, Drawn, Grey, channels, labels, sprite
+from .reading.settings import check_settings
 
 INPUTS = ("image", "boxes")
 TERMS = {
@@ -53,11 +54,7 @@ class Config:
                 f"a body whose head carries a digit of {self.digit} px does not fit a canvas of {self.canvas} px: "
                 "four digits a side are needed"
             )
-        for name in ("train_examples", "validation_examples", "test_examples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: every split needs at least one example")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed is {self.seed}: it must be between 0 and 2**63 - 1")
+        check_settings(self, "train_examples", "validation_examples", "test_examples")
 
 
 def task(config: Config) -> Classification:

@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-SPLITS = ("train", "validation", "test")
+from .splits import SPLITS, check_split
+
 DIGITS = {"train": (0, 1200), "validation": (1200, 1400), "test": (1400, 1797)}
 """Positions in `load_digits`: no digit is in two splits."""
 
@@ -33,8 +34,7 @@ class Drawn(Dataset[tuple[dict[str, Tensor], Any]]):
     """
 
     def __init__(self, name: str, config: Any, split: str) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"{name} has no split {split!r}; it has {', '.join(SPLITS)}.")
+        check_split(split, dataset=name)
         self.config = config
         self.split = split
         self.epoch = 0

@@ -1,6 +1,6 @@
 """Images with one label each, and perhaps a box, as square views of one size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from ...harness.errors import DataError
 from .images import Box, cut
 from .pictures import read_picture
 from .records import Record
+from .splits import check_split
 from .views import central_square, drawn_square, draws, is_mirrored, own_pixels, random_resized, stretched
 
 Example = tuple[dict[str, Tensor], int]
@@ -58,27 +59,33 @@ def square_view(config: Any, split: str) -> View:
 
 
 class LabelledImages(Dataset[Example]):
-    """Examples ({"image": uint8 (3, side, side)}, label), and "boxes": float32 (boxes, 4) where the pictures have some.
+    """The pictures of one split among all records of a dataset, which lie below root.
+
+    Examples ({"image": uint8 (3, side, side)}, label), and "boxes": float32 (boxes, 4) where the pictures have some.
 
     Boxes are x0, y0, x1, y1 in pixel edges of the view, clipped to it: one that lies outside has no area.
     An example depends on (view, epoch, index) alone; only a view with a seed changes with the epoch. may_be_empty is of
     a validation split of which no example was asked for.
+
+    Raises ValueError for an unknown split and DataError for one without a picture.
     """
 
     def __init__(
         self,
-        pictures: Sequence[Record],
-        folder: Path,
+        dataset: str,
+        records: Iterable[Record],
+        root: str | None,
         view: View,
         *,
         split: str,
         orient: bool = True,
         may_be_empty: bool = False,
     ) -> None:
-        if not pictures and not (may_be_empty and split == "validation"):
-            raise DataError(f"{folder} has no picture for the {split} split. Is it unpacked whole?")
-        self.pictures = pictures
-        self.folder = folder
+        check_split(split, dataset=dataset)
+        self.pictures = [record for record in records if record.split == split]
+        self.folder = Path(root or "")
+        if not self.pictures and not (may_be_empty and split == "validation"):
+            raise DataError(f"{dataset} in {self.folder} has no picture for the {split} split. Is it unpacked whole?")
         self.view = view
         self.split = split
         self.orient = orient

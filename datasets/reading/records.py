@@ -1,8 +1,10 @@
 """What a dataset on disk holds, picture by picture, before any is opened."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from .images import Box
+from .splits import held_out
 
 
 class Record(NamedTuple):
@@ -19,3 +21,14 @@ class Record(NamedTuple):
     """In pixels of the picture as it is stored."""
     key: str = ""
     """What the set itself calls the picture."""
+
+
+def carved(records: Iterable[Record], *, per_class: int, seed: int) -> list[Record]:
+    """The same pictures in the same order, with a validation split held out of the training split."""
+    pictures = list(records)
+    labels = {record.key: record.label for record in pictures if record.split == "train" and record.label is not None}
+    validation = held_out(labels, per_class=per_class, seed=seed)
+    return [
+        record._replace(split="validation") if record.split == "train" and record.key in validation else record
+        for record in pictures
+    ]

@@ -2,10 +2,8 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import TypeVar
-
-from .records import Record
 
 SPLITS = ("train", "validation", "test")
 
@@ -37,14 +35,3 @@ def ranked(labels: Mapping[Key, int], *, seed: int) -> dict[int, list[Key]]:
     for keys in classes.values():
         keys.sort(key=lambda key: hashlib.sha256(f"{seed} {key}".encode()).digest())
     return classes
-
-
-def carved(records: Iterable[Record], *, per_class: int, seed: int) -> list[Record]:
-    """The same pictures in the same order, with a validation split held out of the training split."""
-    pictures = list(records)
-    labels = {record.key: record.label for record in pictures if record.split == "train" and record.label is not None}
-    validation = held_out(labels, per_class=per_class, seed=seed)
-    return [
-        record._replace(split="validation") if record.split == "train" and record.key in validation else record
-        for record in pictures
-    ]

@@ -7,7 +7,7 @@ from typing import Any
 from ...harness.errors import DataError
 from .records import Record
 
-SPLITS = {"train": "train", "validation": "val", "test": "test"}
+THEIRS = {"train": "train", "validation": "val", "test": "test"}
 """Ours to torchvision's."""
 
 
@@ -22,17 +22,17 @@ def listed(
     records = []
     for split in splits:
         try:
-            pictures = reader(str(root), split=SPLITS[split], loader=str, download=False, **options)
+            pictures = reader(str(root), split=THEIRS[split], loader=str, download=False, **options)
             examples = [(Path(path).relative_to(root).as_posix(), int(label)) for path, label in pictures]
         except Exception as error:  # what they raise for a file that is cut off or missing is of many kinds
             raise DataError(
-                f"{root}: torchvision's {reader.__name__} does not read its {SPLITS[split]} split: "
+                f"{root}: torchvision's {reader.__name__} does not read its {THEIRS[split]} split: "
                 f"{type(error).__name__}: {error}. Unpack the set again."
             ) from error
         wrong = [label for _, label in examples if not 0 <= label < classes]
         if len(pictures.classes) != classes or wrong:
             raise DataError(
-                f"{root}: torchvision's {reader.__name__} finds {len(pictures.classes)} classes in the {SPLITS[split]} "
+                f"{root}: torchvision's {reader.__name__} finds {len(pictures.classes)} classes in the {THEIRS[split]} "
                 f"split, expected {classes}{f', and labels such as {wrong[0]}' if wrong else ''}. Unpack the set again."
             )
         records += [Record(split, path, label, key=path) for path, label in examples]

@@ -188,8 +188,8 @@ def test_every_platform_draws_the_same_examples(split: str, epoch: int) -> None:
         ({"eye": 1025, "canvas": 9000}, "eye is 1025 px: it is drawn from 4 px"),
         ({"canvas": 83}, "a face with eyes of 12 px does not fit a frame of 83 px: 7 eyes are needed"),
         ({"noise": 128}, "noise is 128: it lies between 0 and 127 grey levels"),
-        ({"eye_crop": 0}, "eye_crop is 0: it must be positive"),
-        ({"test_examples": 0}, "test_examples is 0: it must be positive"),
+        ({"eye_crop": 0}, "eye_crop is 0: it must be at least 1"),
+        ({"test_examples": 0}, "test_examples is 0: it must be at least 1"),
         ({"seed": -1}, "seed is -1: it must be between 0 and"),
     ],
 )

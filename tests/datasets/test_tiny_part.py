@@ -121,7 +121,7 @@ def test_every_platform_draws_the_same_examples(split: str, epoch: int) -> None:
     [
         ({"digit": 7}, "digit is 7 px: the source digits have 8"),
         ({"canvas": 63}, "a digit of 16 px does not fit a canvas of 63 px: four digits a side are needed"),
-        ({"test_examples": 0}, "test_examples is 0: every split needs at least one example"),
+        ({"test_examples": 0}, "test_examples is 0: it must be at least 1"),
         ({"seed": -1}, "seed is -1: it must be between 0 and"),
     ],
 )

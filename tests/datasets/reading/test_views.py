@@ -4,8 +4,8 @@ import collections
 
 import pytest
 
-from zoombench.datasets.reading.records import Record
-from zoombench.datasets.reading.splits import carved, check_split, held_out, ranked
+from zoombench.datasets.reading.records import Record, carved
+from zoombench.datasets.reading.splits import check_split, held_out, ranked
 from zoombench.datasets.reading.views import DRAWS, draws, is_mirrored, place, random_resized
 
 
