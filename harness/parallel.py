@@ -62,7 +62,7 @@ class Ranks:
         return self.rank == 0
 
     @property
-    def name(self) -> tuple[int, ...]:
+    def seed_parts(self) -> tuple[int, ...]:
         """What tells this rank's random numbers from the others'; nothing for rank 0, whose are those of one alone."""
         return (self.rank,) if self.rank else ()
 

@@ -22,13 +22,13 @@ from torch.utils.data import DataLoader
 from . import cost, lookup, parallel, pictures
 from .bad_files import Skipped, Skipping
 from .batches import Collate
-from .budget import Training
 from .contents import content
 from .contract import Method, Output, Zoom, given
 from .errors import CheckpointError, NonFiniteLoss, TrialError, ZoombenchError
 from .ledger import replacing, write_json
 from .parallel import Ranks
 from .randomness import get_random_state, seed_everything, set_random_state, stream_seed
+from .recipe import recipe
 from .spec import Choice, TrialSpec
 from .sweepfile import Settings
 from .tasks import Task
@@ -117,27 +117,6 @@ def pick_device(spec: TrialSpec, settings: Settings) -> torch.device:
     return torch.device(settings.device)
 
 
-def recipe(
-    training: Training, groups: list[dict[str, Any]], *, steps: int, epochs: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """The optimizer and its schedule, which is asked after every step; steps is of one epoch."""
-    optimizer: torch.optim.Optimizer
-    if training.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, momentum=training.momentum, weight_decay=training.weight_decay)
-    else:
-        optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay)
-    if training.schedule == "step":
-        return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, training.decay_epochs * steps, training.decay)
-    total = max(3, steps * epochs)
-    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=[group["lr"] for group in groups],
-        total_steps=total,
-        pct_start=max(training.warmup, 2 / total),  # it divides by the steps of its rise, less one
-        cycle_momentum=training.optimizer == "adamw",
-    )
-
-
 def grid_shift(zooms: Sequence[Zoom]) -> float | None:
     """How far the first zoom's grid lies from the identity, on average, as a share of the image's side."""
     if not zooms:
@@ -218,7 +197,7 @@ class _Trial:
         if len(splits["train"]) < 2 or len(splits["test"]) < 1:
             raise TrialError(f"{spec.dataset.label}: too few examples to train and test ({len(splits['train'])}).")
         module = lookup.load("method", spec.method.name)
-        seed_everything(spec.seed, "initialisation", *ranks.name)
+        seed_everything(spec.seed, "initialisation", *ranks.seed_parts)
         method = module.build(module.Config(**spec.method.config), task, spec.budget).to(device)
         groups = method.parameter_groups(spec.training.learning_rate)
         steps = max(1, len(splits["train"]) // spec.budget.batch)
@@ -257,7 +236,7 @@ class _Trial:
     def begin(self) -> None:
         """Where training starts, in all ranks: the same weights, and random numbers of their own."""
         self.method = self.ranks.join(self.method)
-        seed_everything(self.spec.seed, "training", *self.ranks.name)
+        seed_everything(self.spec.seed, "training", *self.ranks.seed_parts)
 
     def train_epoch(self) -> None:
         """From the step where the trial stands to the end of the epoch."""

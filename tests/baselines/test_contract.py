@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from zoombench.harness import lookup, trial
+from zoombench.harness import lookup
 from zoombench.harness.budget import Budget, Training
 from zoombench.harness.contract import Method, Output
+from zoombench.harness.recipe import recipe
 
 METHODS, DATASETS = lookup.names("method"), lookup.names("dataset")  # before other tests add folders of their own
 SMALL: dict[str, dict[str, int]] = {  # images of a few pixels, where the defaults are those of a paper
@@ -181,7 +182,7 @@ def test_a_few_steps_of_the_usual_training_lower_the_loss(case: Case) -> None:
     steps = 20
     training = Training()
     groups = case.method.parameter_groups(training.learning_rate)
-    optimizer, schedule = trial.recipe(training, groups, steps=steps, epochs=1)
+    optimizer, schedule = recipe(training, groups, steps=steps, epochs=1)
     case.method.start_epoch(0, 1)
     losses = []
     for _ in range(steps):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from zoombench.harness.budget import Training
-from zoombench.harness.trial import recipe
+from zoombench.harness.recipe import recipe
 
 
 def rates(training: Training, *, steps: int, epochs: int) -> list[list[float]]:
