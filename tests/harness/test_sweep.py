@@ -26,6 +26,8 @@ def results(tmp_path):
 def background(tmp_path):
     """Start the command line in a session of its own; whatever is left of it ends with the test."""
     started = []
+    # A shell lets what it starts in the background ignore Ctrl-C, and a child inherits that from us.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def start(*words):
         process = subprocess.Popen(
@@ -44,6 +46,7 @@ def background(tmp_path):
         if process.poll() is None:
             process.kill()
         process.communicate()
+    signal.signal(signal.SIGINT, before)
 
 
 def mlflow_runs(results):
