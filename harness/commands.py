@@ -16,8 +16,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from . import failures, lookup, planned, preflight, reporting, results, spec, sweepfile
-from .errors import TrackingError, UsageError
+from . import failures, lookup, planned, preflight, reporting, results, spec, storage, sweepfile
+from .errors import StorageLost, TrackingError, UsageError
 from .ledger import Ledger
 from .spec import Sweep, TrialSpec
 from .sweepfile import Settings
@@ -45,6 +45,24 @@ def run_sweep(options: argparse.Namespace) -> int:
     ledger = Ledger.open(Path(options.results))
     planned.record(sweep, ledger)
     warn_of_changed_code(chosen, ledger)
+    try:
+        say = partial(console.print, highlight=False, markup=False, soft_wrap=True)  # above a live table too
+        with storage.waited_for(ledger.root, settings.storage_patience_minutes, say=say):
+            return _run_missing(missing, sweep, chosen, ledger, settings, options, console)
+    except StorageLost as error:
+        print(f"\nStopped. {error}\nGo on with: {_command(options)}", flush=True)
+        return STOPPED
+
+
+def _run_missing(
+    missing: list[TrialSpec],
+    sweep: Sweep,
+    chosen: list[TrialSpec],
+    ledger: Ledger,
+    settings: Settings,
+    options: argparse.Namespace,
+    console: Console,
+) -> int:
     if missing:
         skipped = sum(trial.skip is not None for trial in sweep.trials)
         console.print(
@@ -273,7 +291,8 @@ def _report(sweep: Sweep, ledger: Ledger) -> Path:
 
     planned.record(sweep, ledger)
     source = reporting.of_sweep(sweep, ledger, tracking.run_ids(sweep.runnable, ledger))
-    return page.write(source.table, source.about, ledger.sweep_folder(sweep.name))
+    folder = ledger.sweep_folder(sweep.name)
+    return storage.patiently(folder, lambda: page.write(source.table, source.about, folder))
 
 
 def warn_of_changed_code(trials: Sequence[TrialSpec], ledger: Ledger, *, stream: TextIO | None = None) -> None:

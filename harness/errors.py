@@ -14,6 +14,8 @@ ZoombenchError
 │   └── WorkerLost         the trial's process died without a word (killed, out of memory, node gone)
 ├── Preempted              the trial was asked to end, wrote a checkpoint and goes on later; not a failure
 ├── TrialBusy              another living process holds the trial's lock; not a failure
+├── StorageLost            the results folder was away for longer than it is waited for; not a failure
+│   └── DiskFull           there is no room left in it
 ├── WeightsError           weights to start from are not there, or do not fit their network
 ├── TrackingError          MLflow did not answer; the ledger keeps what it should have received
 ├── ShapeError             a tensor that does not fit
@@ -75,6 +77,14 @@ class Preempted(ZoombenchError):
 
 class TrialBusy(ZoombenchError):
     """Another living process holds the trial."""
+
+
+class StorageLost(ZoombenchError):
+    """The results folder was away for longer than it is waited for."""
+
+
+class DiskFull(StorageLost):
+    """The results folder has had no room left for that long."""
 
 
 class WeightsError(ZoombenchError):

@@ -8,16 +8,16 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal
 
-from . import lookup
-from .errors import Preempted, TimedOut, TrialBusy, WorkerLost, ZoombenchError
+from . import lookup, storage
+from .errors import Preempted, StorageLost, TimedOut, TrialBusy, WorkerLost, ZoombenchError
 from .ledger import Ledger, append_line, now
 from .spec import TrialSpec
 from .sweepfile import Settings
@@ -25,7 +25,7 @@ from .sweepfile import Settings
 MOST_LOSSES = 3
 """A trial whose process died so often without finishing an epoch in between is not started again."""
 
-Outcome = Literal["done", "failed", "out of memory", "busy", "lost", "preempted"]
+Outcome = Literal["done", "failed", "out of memory", "busy", "lost", "lost storage", "preempted"]
 Steps = Generator[dict[str, Any], None, Outcome]
 
 
@@ -51,15 +51,16 @@ def execute(
 def steps(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit: str, retry: bool = False) -> Steps:
     """Run one trial to its end, whatever that is; its error becomes failed.json, never an exception.
 
-    Yields every new score as it comes, and returns the outcome. "lost" (one of its processes was killed) and
-    "preempted" (this process got SIGTERM) are no failures: the trial goes on another time, from its checkpoint. After
-    "out of memory" the process may be damaged and is better replaced.
+    Yields every new score as it comes, and returns the outcome. "lost" (one of its processes was killed), "preempted"
+    (this process got SIGTERM) and "lost storage" (the results folder was away for too long, so this is in no record)
+    are no failures: the trial goes on another time, from its checkpoint. After "out of memory" the process may be
+    damaged and is better replaced.
 
     A trial that failed before runs again only where `retry` says so.
     KeyboardInterrupt passes through with nothing recorded: the trial goes on another time.
     """
     try:
-        with ledger.hold(spec.id):
+        with storage.waited_for(ledger.root, settings.storage_patience_minutes), ledger.hold(spec.id):
             state = ledger.state(spec.id)
             if state == "done" or (state == "failed" and not retry):
                 return state
@@ -67,6 +68,9 @@ def steps(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit: str, r
             outcome = yield from _execute_held(spec, ledger, settings, commit=commit, asked=asked)
     except TrialBusy:
         return "busy"
+    except StorageLost as error:
+        print(f"trial {spec.id} ({spec.title}) stops here: {error}", file=sys.stderr, flush=True)
+        return "lost storage"
     if asked.is_set() and outcome != "preempted":
         signal.raise_signal(signal.SIGTERM)  # it came when the trial was about to end: now it is for the process
     return outcome
@@ -113,6 +117,8 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
     except WorkerLost as error:
         note("lost", cause=str(error))
         return "lost"
+    except StorageLost:
+        raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it ends this trial alone
         ledger.fail(
             spec.id,
@@ -155,13 +161,13 @@ def _reasons_to_end(
     spec: TrialSpec, settings: Settings, asked: threading.Event
 ) -> Iterator[Callable[[], ZoombenchError | None]]:
     """What tells a trial to end: its timeout, or SIGTERM, which sets `asked`; a node that is taken away sends it."""
-    began = time.monotonic()
+    began = storage.clock()
 
     def stop() -> ZoombenchError | None:
         if asked.is_set():
             return Preempted("told to end by SIGTERM")
         minutes = settings.timeout_minutes
-        if minutes is not None and time.monotonic() - began > 60 * minutes:
+        if minutes is not None and storage.clock() - began > 60 * minutes:
             return TimedOut(
                 f"trial {spec.id} ({spec.title}) took longer than settings.timeout_minutes, {minutes:g}. Raise it, "
                 "then `zoombench retry` goes on from the checkpoint."

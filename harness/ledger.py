@@ -23,13 +23,14 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from . import storage
 from .errors import ResultsError, TrialBusy
 from .spec import TrialSpec
 
@@ -68,17 +69,17 @@ class Ledger:
     def state(self, trial_id: str) -> State:
         """done, failed, started (it has left something to go on from) or planned."""
         folder = self.folder(trial_id)
-        if (folder / "done.json").exists():
+        if storage.is_there(folder / "done.json"):
             return "done"
-        if (folder / "failed.json").exists():
+        if storage.is_there(folder / "failed.json"):
             return "failed"
-        return "started" if (folder / "events.jsonl").exists() else "planned"
+        return "started" if storage.is_there(folder / "events.jsonl") else "planned"
 
     @contextmanager
     def hold(self, trial_id: str, *, patience: float = 60) -> Iterator[Path]:
         """The trial's folder, locked; waits `patience` seconds for a process that is just ending, then TrialBusy."""
         folder = self.folder(trial_id)
-        folder.mkdir(parents=True, exist_ok=True)
+        storage.make_folder(folder)
         with self.lock(folder / "lock", patience=patience):
             yield folder
 
@@ -86,7 +87,7 @@ class Ledger:
     def lock(self, path: Path, *, patience: float = 60) -> Iterator[None]:
         """Hold a lock file; the operating system drops it when the process ends. Raises TrialBusy."""
         deadline = time.monotonic() + patience
-        with path.open("a") as stream:
+        with storage.open_new(path, "a") as stream:
             while True:
                 try:
                     fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,9 +104,9 @@ class Ledger:
     def is_held(self, trial_id: str) -> bool:
         """Whether a living process runs the trial now."""
         path = self.folder(trial_id) / "lock"
-        if not path.exists():
+        if not storage.is_there(path):
             return False
-        with path.open("a") as stream:
+        with storage.open_new(path, "a") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -115,12 +116,12 @@ class Ledger:
     def start_over(self, trial_id: str) -> None:
         """Forget what an attempt left that can not be gone on from, but for the events."""
         for name in ("checkpoint.pt", "metrics.jsonl", "cost.json", "tracked.json"):
-            (self.folder(trial_id) / name).unlink(missing_ok=True)
+            storage.remove(self.folder(trial_id) / name)
 
     def describe(self, spec: TrialSpec) -> None:
         """Write what the trial is, once."""
         path = self.folder(spec.id) / "trial.json"
-        if not path.exists():
+        if not storage.is_there(path):
             write_json(path, spec.to_json())
 
     def attempts(self, trial_id: str) -> int:
@@ -151,10 +152,10 @@ class Ledger:
         """The trial is done: from here on it is never run again."""
         folder = self.folder(trial_id)
         for name in ("failed.json", "traceback.txt"):
-            (folder / name).unlink(missing_ok=True)
+            storage.remove(folder / name)
         write_json(folder / "done.json", facts)
         self.note(trial_id, "done")
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
+        storage.remove(folder / "checkpoint.pt")
 
     def fail(self, trial_id: str, *, error_class: str, message: str, traceback: str, **facts: Any) -> None:
         """The trial ended by an error; its checkpoint stays. A trial that is done stays done."""
@@ -171,8 +172,8 @@ class Ledger:
         """
         path = self.folder(trial_id) / name
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            content: dict[str, Any] = json.loads(storage.patiently(path, path.read_bytes))
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except ValueError as error:
             raise ResultsError(f"{path} is damaged: {error}. Delete the file; the trial then runs again.") from error
@@ -187,10 +188,10 @@ class Ledger:
     def identity(self) -> str:
         """A name for this results folder that moves with it, so that two folders on one MLflow server stay apart."""
         path = self.root / "ledger-id"
-        if not path.exists():
-            with contextlib.suppress(FileExistsError), path.open("x") as stream:
+        if not storage.is_there(path):
+            with contextlib.suppress(FileExistsError), storage.open_new(path, "x") as stream:
                 stream.write(uuid.uuid4().hex)
-        return path.read_text()
+        return storage.patiently(path, path.read_text)
 
 
 def now() -> str:
@@ -205,11 +206,25 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def write_text(path: Path, content: str) -> None:
     """Write a file so that a reader sees all of it or none; one that already says so is left alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.read_text(encoding="utf-8") == content:
+    storage.make_folder(path.parent)
+    if storage.is_there(path) and storage.patiently(path, path.read_bytes) == content.encode():
         return
-    with replacing(path) as stream:
-        stream.write(content.encode())
+    write_file(path, lambda stream: stream.write(content.encode()))
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that a reader sees all of it or none; `write` is called again if its folder was away."""
+
+    def replace() -> None:
+        try:
+            with replacing(path) as stream:
+                write(stream)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # torch hides what the disk said behind its own
+                raise error.__context__ from error
+            raise
+
+    storage.patiently(path, replace)
 
 
 @contextmanager
@@ -228,25 +243,34 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 def append_line(path: Path, content: dict[str, Any]) -> None:
     """Append one JSON line with one write; a half line that a kill left behind is closed first."""
-    with path.open("ab+") as stream:
-        torn = False
-        if stream.seek(0, os.SEEK_END):
-            stream.seek(-1, os.SEEK_END)
-            torn = stream.read(1) != b"\n"
-        stream.write((b"\n" if torn else b"") + json.dumps(content).encode() + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    line = json.dumps(content).encode() + b"\n"
+    tried = False
+
+    def append() -> None:
+        nonlocal tried
+        with path.open("ab+") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(-min(size, len(line)), os.SEEK_END)
+            tail = stream.read()
+            if not (tried and tail == line):  # else it was written, and only then the folder went away
+                tried = True
+                stream.write((b"\n" if size and not tail.endswith(b"\n") else b"") + line)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    storage.patiently(path, append)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a file of JSON lines, in order; a half line that a kill left behind is no line."""
-    if not path.exists():
+    try:
+        content = storage.patiently(path, path.read_bytes)
+    except (FileNotFoundError, NotADirectoryError):
         return []
     found = []
-    for line in path.read_bytes().split(b"\n"):
+    for line in content.split(b"\n"):
         try:
-            content = json.loads(line)
+            found.append(json.loads(line))
         except ValueError:
             continue
-        found.append(content)
     return found

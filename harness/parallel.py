@@ -26,7 +26,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from . import errors
+from . import errors, storage
 from .contract import Method
 from .ledger import write_json
 from .spec import TrialSpec
@@ -145,13 +145,18 @@ def ranks_of(spec: TrialSpec, workdir: Path, settings: Settings, device: torch.d
         return
     with tempfile.TemporaryDirectory(prefix="zoombench-ranks-") as name:
         folder = Path(name)
-        call = {"spec": spec.to_json(), "workdir": str(workdir.absolute()), "settings": settings.model_dump()}
+        call = {
+            "spec": spec.to_json(),
+            "workdir": str(workdir.absolute()),
+            "settings": settings.model_dump(),
+            "results": str(storage.root() or ""),
+        }
         (folder / "call.json").write_text(json.dumps(call | {"count": count, "parent": os.getpid()}))
         command = [sys.executable, "-m", "zoombench.harness.parallel", name]
         others = [subprocess.Popen([*command, str(rank)], env=os.environ | LOOPBACK) for rank in range(1, count)]
         ranks = Ranks(0, count)
         try:
-            with _group(folder, ranks, device):
+            with _group(folder, ranks, device, patience=_patience(settings)):
                 yield ranks
             for other in others:
                 other.wait(PATIENCE.total_seconds())
@@ -176,7 +181,10 @@ def main(folder: Path, rank: int) -> None:
     threading.Thread(target=_end_with, args=(call["parent"],), daemon=True).start()
     spec, settings = TrialSpec.from_json(call["spec"]), Settings(**call["settings"])
     ranks = Ranks(rank, call["count"])
-    with _group(folder, ranks, trial.pick_device(spec, settings)):
+    waits: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if call["results"]:  # read a checkpoint as patiently as rank 0, which says so
+        waits = storage.waited_for(Path(call["results"]), settings.storage_patience_minutes, say=lambda line: None)
+    with waits, _group(folder, ranks, trial.pick_device(spec, settings), patience=_patience(settings)):
         try:
             for _ in trial.run_as(ranks, spec, Path(call["workdir"]), settings):
                 pass
@@ -187,8 +195,13 @@ def main(folder: Path, rank: int) -> None:
             raise
 
 
+def _patience(settings: Settings) -> timedelta:
+    """How long ranks wait for each other: rank 0 may be waiting for the results folder meanwhile."""
+    return PATIENCE + timedelta(minutes=settings.storage_patience_minutes)
+
+
 @contextlib.contextmanager
-def _group(folder: Path, ranks: Ranks, device: torch.device) -> Iterator[None]:
+def _group(folder: Path, ranks: Ranks, device: torch.device, *, patience: timedelta = PATIENCE) -> Iterator[None]:
     """The process group of the ranks; a file is the meeting point, so there is no port that somebody else may hold."""
     os.environ.update(LOOPBACK)
     if device.type == "cuda":
@@ -198,7 +211,7 @@ def _group(folder: Path, ranks: Ranks, device: torch.device) -> Iterator[None]:
         init_method=f"file://{folder / 'meet'}",
         rank=ranks.rank,
         world_size=ranks.count,
-        timeout=PATIENCE,
+        timeout=patience,
     )
     try:
         yield

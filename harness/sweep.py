@@ -10,7 +10,6 @@ import math
 import os
 import signal
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ import ray
 from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from . import storage
 from .errors import UsageError
 from .execution import Steps, give_up, steps
 from .ledger import Ledger
@@ -189,9 +189,9 @@ class _Watch(tune.Callback):
             return
         for trial_id, before in self.attempts.items():
             if trial_id not in self.began and self.ledger.attempts(trial_id) > before:
-                self.began[trial_id] = time.monotonic()  # by this clock: another node's may differ
+                self.began[trial_id] = storage.clock()  # by this clock: another node's may differ
         for trial_id, began in list(self.began.items()):
-            if time.monotonic() - began > self.timeout + GRACE:
+            if storage.clock() - began > self.timeout + GRACE:
                 self._forget(trial_id)
                 self._end(trial_id)
 

@@ -58,6 +58,8 @@ class Running(BaseModel):
     """A checkpoint is written at the end of each epoch, and within one once so many seconds have passed."""
     timeout_minutes: float | None = Field(default=None, gt=0)
     """A trial that takes longer is ended, and fails; left out: none is."""
+    storage_patience_minutes: float = Field(default=10, ge=0)
+    """How long a results folder that is away, or has no room, is waited for; 0 waits for nothing."""
 
 
 class Settings(Running):

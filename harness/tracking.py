@@ -15,8 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from . import results
-from .errors import TrackingError
+from . import results, storage
+from .errors import StorageLost, TrackingError
 from .ledger import Ledger, write_json
 from .spec import Sweep, TrialSpec
 
@@ -61,6 +61,8 @@ def sync(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger, *, live: boo
                     client.send(trial, live=live)
                 if not live:
                     client.close_sweep()
+        except StorageLost:
+            raise
         except Exception as error:  # MLflow, its database and its transport raise a dozen unrelated classes
             if isinstance(error, ModuleNotFoundError):
                 raise TrackingError(f"no package {error.name} is installed here") from error
@@ -82,10 +84,13 @@ def following(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger, *, say:
     follower.start()
     try:
         yield
+    except BaseException:
+        storage.lose_patience()
+        raise
     finally:
         stop.set()
         follower.join(timeout=PATIENCE)
-        with contextlib.suppress(TrackingError):  # said already, or by whoever asks what is pending
+        with contextlib.suppress(TrackingError, StorageLost):  # said already, or by whoever asks what is pending
             sync(sweep, trials, ledger)
 
 
@@ -99,6 +104,8 @@ def _follow(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger, stop: thr
             if pause == PAUSE:
                 say(f"tracking: {error}. Nothing is lost: the ledger keeps every score until MLflow has it.")
             pause = PATIENCE
+        except StorageLost:
+            return  # the driver's own work meets it too, and says it
 
 
 def _owed(trial: TrialSpec, ledger: Ledger, uri: str, *, live: bool) -> bool:
@@ -139,7 +146,7 @@ class _Client:
 
         uri = tracking_uri(ledger)
         sweep_folder = ledger.sweep_folder(sweep.name)
-        sweep_folder.mkdir(parents=True, exist_ok=True)
+        storage.make_folder(sweep_folder)
         with ledger.lock(ledger.root / "tracking.lock"):
             client = mlflow.MlflowClient(tracking_uri=uri)  # it creates the tables: one process at a time
             self = cls(client, ledger, sweep, uri, _experiment(client, ledger, uri))

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from . import cost, lookup, parallel, pictures
+from . import cost, lookup, parallel, pictures, storage
 from .bad_files import Skipped, Skipping
 from .batches import Collate
 from .contents import content
 from .contract import Method, Output, Zoom, given
-from .errors import CheckpointError, NonFiniteLoss, TrialError, ZoombenchError
-from .ledger import replacing, write_json
+from .errors import CheckpointError, DiskFull, NonFiniteLoss, StorageLost, TrialError, ZoombenchError
+from .ledger import write_file, write_json
 from .parallel import Ranks
 from .randomness import get_random_state, seed_everything, set_random_state, stream_seed
 from .recipe import recipe
@@ -94,7 +94,7 @@ def run_as(
     trial = _Trial.build(spec, workdir, settings, ranks, stop)
     trial.measure_cost(note)
     trial.begin()
-    if trial.checkpoint.exists():
+    if storage.is_there(trial.checkpoint):
         trial.restore()
         note("resume", epoch=trial.epoch, step=trial.step)
     yield from trial.history
@@ -182,7 +182,7 @@ class _Trial:
     ) -> "_Trial":
         """Everything a trial needs, from its seed: the same in a fresh process and in a used one."""
         device = ranks.own(pick_device(spec, settings))
-        workdir.mkdir(parents=True, exist_ok=True)
+        storage.make_folder(workdir)
         for path, planned in spec.weights.items():
             if content_hash(path) != planned:
                 raise TrialError(f"{path} is not the checkpoint that was planned: it has changed. Run again.")
@@ -223,7 +223,7 @@ class _Trial:
 
         A method whose cost cannot be measured is trained all the same: its cost stays absent from the table.
         """
-        if self.ranks.leads and not (self.workdir / "cost.json").exists():
+        if self.ranks.leads and not storage.is_there(self.workdir / "cost.json"):
             batch = list(range(min(self.spec.budget.batch, len(self.splits["train"]))))
             inputs, target, _ = next(self._load("train", [batch]))
             try:
@@ -305,15 +305,19 @@ class _Trial:
             {name: column.cpu().numpy() for name, column in columns.items()}
             | {name: [values[index] for index in read] for name, values in known.items()}
         )
-        with replacing(self.workdir / "predictions.parquet") as stream:
-            pq.write_table(table, stream)
+        write_file(self.workdir / "predictions.parquet", lambda stream: pq.write_table(table, stream))
         if self.skipped.count:
             note("bad files", skipped=self.skipped.named)
         shift = None
         try:
             shift = grid_shift(output.zooms)
             if "image" in inputs:
-                pictures.write(inputs["image"], output.zooms, self.workdir / "looks", count=EXAMPLES_TO_PICTURE)
+                looks = self.workdir / "looks"
+                storage.make_folder(looks)
+                storage.patiently(
+                    looks,
+                    lambda: pictures.write(inputs["image"], output.zooms, looks, count=EXAMPLES_TO_PICTURE),
+                )
         except (ValueError, RuntimeError, TypeError, IndexError) as error:  # a zoom that does not keep the contract
             note("no pictures", why=f"{type(error).__name__}: {error}")
         self._write_torch({"trial": self.spec.id, "model": self.method.state_dict()}, self.workdir / "weights.pt")
@@ -364,8 +368,10 @@ class _Trial:
         """Go on where the checkpoint was written; raises CheckpointError if it does not fit."""
         advice = f"Delete {self.checkpoint} to start this trial again."
         try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            state = storage.patiently(self.checkpoint, self._read_checkpoint)
             found, ranks = state["trial"], state["ranks"]
+        except StorageLost:
+            raise
         except Exception as error:
             raise CheckpointError(
                 f"{self.checkpoint} cannot be read: {type(error).__name__}: {error}. {advice}"
@@ -383,6 +389,10 @@ class _Trial:
         self.loss_sum, self.train_seconds = state["loss_sum"], state["train_seconds"]
         self.history = [Score(*score) for score in state["history"]]
         self.skipped = Skipped(state.get("skipped", {}))
+
+    def _read_checkpoint(self) -> Any:
+        with self.checkpoint.open("rb") as stream:  # ours, so that what the disk says is heard
+            return torch.load(stream, map_location=self.device, weights_only=True)
 
     def _step(self, inputs: dict[str, Tensor], target: Tensor) -> Tensor:
         """One step on this rank's share of a batch; the loss, so weighted that its mean over ranks is the batch's."""
@@ -482,7 +492,7 @@ class _Trial:
             if not math.isfinite(loss):
                 kept = (
                     f"Checkpoint kept in {self.workdir}"
-                    if self.checkpoint.exists()
+                    if storage.is_there(self.checkpoint)
                     else "No checkpoint was written yet"
                 )
                 raise NonFiniteLoss(
@@ -495,9 +505,8 @@ class _Trial:
 
     def _write_torch(self, state: dict[str, Any], path: Path) -> None:
         try:
-            with replacing(path) as stream:
-                torch.save(state, stream)
-        except (OSError, RuntimeError) as error:  # torch hides a full disk behind a RuntimeError
+            write_file(path, lambda stream: torch.save(state, stream))
+        except (OSError, RuntimeError, DiskFull) as error:
             free = shutil.disk_usage(path.parent).free / 2**20
             raise CheckpointError(
                 f"{path} cannot be written ({free:.0f} MiB are free there): {error}. Make room, then run again with "
