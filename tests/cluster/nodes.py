@@ -1,8 +1,8 @@
 """A Ray cluster of several nodes and an MLflow server on this machine: real processes, to be killed.
 
 Every node has a loopback address of its own (127.0.0.2 and up: 127.0.0.1 Ray turns into the machine's own address),
-and everything that belongs to it is one session of processes. The head runs no trials, so that the driver, which is attached
-to it, outlives the others.
+and everything that belongs to it is one session of processes. The head runs no trials, so that the driver, which is
+attached to it, outlives the others.
 """
 
 import contextlib
@@ -73,7 +73,8 @@ class Cluster:
 
     def __enter__(self) -> "Cluster":
         try:
-            self._start("--head", f"--port={self.address.partition(':')[2]}", "--include-dashboard=false", cpus=0)
+            port = self.address.partition(":")[2]
+            self._start_until_up("--head", f"--port={port}", "--include-dashboard=false", cpus=0)
             self.add(2)
         except BaseException:
             self.__exit__()
@@ -87,10 +88,9 @@ class Cluster:
 
     def add(self, count: int = 1) -> None:
         """More nodes, side by side."""
-        started = [self._start(f"--address={self.address}", cpus=1, wait=False) for _ in range(count)]
-        for node in started:
-            wait_for(lambda node=node: _is_up(node), what="a Ray node")
-        self.nodes += started
+        words = f"--address={self.address}"
+        started = [self._start(words, cpus=1) for _ in range(count)]
+        self.nodes += [node if self._is_up(node) else self._start_until_up(words, cpus=1) for node in started]
 
     def node_of(self, pid: int) -> Process:
         """The node that a process runs on."""
@@ -102,15 +102,28 @@ class Cluster:
         self.nodes.remove(node)
         self.add()
 
-    def _start(self, *words: str, cpus: int, wait: bool = True) -> Process:
+    def _start_until_up(self, *words: str, cpus: int) -> Process:
+        for _ in range(4):
+            node = self._start(*words, cpus=cpus)
+            if self._is_up(node):
+                return node
+        raise AssertionError(node.said())
+
+    @staticmethod
+    def _is_up(node: Process) -> bool:
+        """Whether a node that was started is up in the end: on a busy machine Ray gives up after half a minute."""
+        wait_for(lambda: not node.is_running() or "Ray runtime started" in node.said(), what="a Ray node")
+        if not node.is_running():
+            node.kill()
+        return node.is_running()
+
+    def _start(self, *words: str, cpus: int) -> Process:
         number = len(self._all) + 2
         command = [str(BIN / "ray"), "start", "--block", *words, f"--node-ip-address=127.0.0.{number}"]
         command += [f"--num-cpus={cpus}", "--num-gpus=0", f"--object-store-memory={OBJECT_STORE_BYTES}"]
         command += [f"--temp-dir={self.folder / str(number)}"]
         node = Process(command, self.environment, self.folder / f"{number}.log", self.folder)
         self._all.append(node)
-        if wait:
-            wait_for(lambda: _is_up(node), what="Ray's head")
         return node
 
 
@@ -161,11 +174,6 @@ def _session(leader: int) -> list[int]:
             if int(session) == leader and state != "Z":
                 found.append(int(stat.parent.name))
     return found
-
-
-def _is_up(node: Process) -> bool:
-    assert node.is_running(), node.said()
-    return "Ray runtime started" in node.said()
 
 
 def free_port(host: str) -> int:
