@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import yaml
 from rich.console import Console
 
-from . import failures, lookup, planned, preflight, reporting, results, spec, storage, sweepfile
+from . import failures, lookup, planned, preflight, reporting, results, spec, storage, sweepfile, tuning
 from .errors import StorageLost, TrackingError, UsageError
 from .ledger import Ledger
 from .spec import Sweep, TrialSpec
@@ -61,7 +61,8 @@ def _run_missing(
     options: argparse.Namespace,
     console: Console,
 ) -> int:
-    if missing:
+    ran = bool(missing)
+    while missing:
         skipped = sum(trial.skip is not None for trial in sweep.trials)
         console.print(
             f"{sweep.name}: {_trials(len(missing))} to run, {len(chosen) - len(missing)} done before"
@@ -79,7 +80,11 @@ def _run_missing(
                 flush=True,
             )
             return INTERRUPTED
-    return _conclude(sweep, chosen, ledger, ran=bool(missing), options=options)
+        known = {trial.id for trial in chosen}
+        sweep = tuning.settled(sweep, ledger)
+        chosen = _chosen(sweep, options)
+        missing = [trial for trial in ledger.missing(chosen) if trial.id not in known]  # that tuning found settings for
+    return _conclude(sweep, chosen, ledger, ran=ran, options=options)
 
 
 def show_log(options: argparse.Namespace) -> int:
@@ -92,21 +97,26 @@ def plan_sweep(options: argparse.Namespace) -> int:
     """One line a trial: what it is, its id, and what `run` would do with it."""
     sweep, chosen = _load(options)
     ledger = Ledger(Path(options.results).absolute())
-    wanted = {trial.id for trial in chosen}
-    rows = [("trial", "method", "dataset", "budget", "seed", "epochs", "what run does")]
+    wanted = {trial.id for trial in spec.select(sweep.trials, options.only)}
+    tried = ("draw", "tuned settings") if sweep.file.tuning else ()
+    rows = [("trial", "method", "dataset", "budget", "seed", *tried, "epochs", "what run does")]
     shown = [trial for trial in sweep.trials if trial.id in wanted or trial.skip]
     verbs = {"planned": "run", "started": "go on", "done": "done", "failed": "failed before", "running": "running now"}
     counts: Counter[str] = Counter()
     for trial in shown:
-        what = f"skip: {trial.skip}" if trial.skip else verbs[_state(trial, ledger)]
+        what = f"skip: {trial.skip}" if trial.skip else f"wait: {trial.waits}" if trial.waits else ""
+        what = what or verbs[_state(trial, ledger)]
         counts[what.split(":")[0]] += 1
+        drawn = ("" if trial.draw is None else str(trial.draw), tuning.in_words(trial.drawn)) if tried else ()
         labels = (trial.method.label, trial.dataset.label, trial.budget_label)
-        rows.append((trial.id, *labels, str(trial.seed), str(trial.budget.epochs), what))
+        rows.append(
+            ("-" if trial.waits else trial.id, *labels, str(trial.seed), *drawn, str(trial.budget.epochs), what)
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print(f"{sweep.name} ({sweep.path})")
     for row in rows:  # not a rich table: of ten thousand trials that took five seconds
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    todo = ("run", "go on", "skip")
+    todo = ("run", "go on", "skip", "wait")
     print(", ".join(f"{count} to {what}" if what in todo else f"{count} {what}" for what, count in counts.items()))
     for line in preflight.absent_data(chosen, sweep.settings.data):
         print(line)
@@ -123,15 +133,21 @@ def show_status(options: argparse.Namespace) -> int:
     ledger = Ledger(Path(options.results).absolute())
     states = {trial.id: _state(trial, ledger) for trial in chosen}
     counts = Counter(states.values())
-    counts["skipped"] = sum(trial.skip is not None for trial in sweep.trials)
-    shown = ", ".join(f"{counts[s]} {s}" for s in ("done", "running", "started", "planned", "failed", "skipped"))
+    finals = Counter(states[trial.id] for trial in chosen if trial.purpose == "final")
+    finals["skipped"] = sum(trial.skip is not None for trial in sweep.trials)
+    finals["waiting"] = _waiting(sweep, options)
+    kinds = ("done", "running", "started", "planned", "failed")
+    shown = ", ".join(f"{finals[s]} {s}" for s in (*kinds, "skipped", *(("waiting",) if sweep.file.tuning else ())))
     print(f"{sweep.name}: {shown}; results in {ledger.root}")
+    if sweep.file.tuning:
+        print(f"  tuning trials: {', '.join(f'{counts[s] - finals[s]} {s}' for s in kinds)}")
     for trial in chosen:
         if states[trial.id] in ("started", "running"):
             epochs = sum(s["split"] == "train" for s in ledger.scores(trial.id))
             print(f"  {states[trial.id]}  {trial.id}  {trial.title}: epoch {epochs} of {trial.budget.epochs}")
     print("\n".join(failures.lines(chosen, ledger)), end="\n" if counts["failed"] else "")
-    return FAILED if counts["failed"] else DONE if counts["done"] == len(chosen) else STOPPED
+    is_done = counts["done"] == len(chosen) and not finals["waiting"]
+    return FAILED if counts["failed"] else DONE if is_done else STOPPED
 
 
 def sync_tracking(options: argparse.Namespace) -> int:
@@ -170,8 +186,17 @@ def list_names(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace) -> tuple[Sweep, list[TrialSpec]]:
     """The sweep, and those of its trials that can run and were asked for."""
     sweep = planned.load(options.sweep, Ledger(Path(options.results).absolute()))
-    chosen = {trial.id for trial in spec.select(sweep.trials, options.only)}
-    return sweep, [trial for trial in sweep.runnable if trial.id in chosen]
+    return sweep, _chosen(sweep, options)
+
+
+def _chosen(sweep: Sweep, options: argparse.Namespace) -> list[TrialSpec]:
+    chosen = {trial.id for trial in spec.select(sweep.trials, options.only) if trial.is_runnable}
+    return [trial for trial in sweep.runnable if trial.id in chosen]
+
+
+def _waiting(sweep: Sweep, options: argparse.Namespace) -> int:
+    """How many of the trials that were asked for have no settings yet."""
+    return sum(trial.waits is not None for trial in spec.select(sweep.trials, options.only))
 
 
 def _settings(options: argparse.Namespace, sweep: Sweep) -> Settings:
@@ -234,20 +259,21 @@ def _conclude(
 ) -> int:
     """Say where the sweep stands, bring report and tracking up to date, choose the exit code."""
     states = Counter(ledger.state(trial.id) for trial in chosen)
-    left = states["planned"] + states["started"]
+    waiting = _waiting(sweep, options)
+    left, total = states["planned"] + states["started"] + waiting, len(chosen) + waiting
     report = ledger.sweep_folder(sweep.name) / "report.html"
     if ran or not report.exists() or _report_is_older(report, sweep, ledger):
         report = _report(sweep, ledger)
         ran = True
     else:
-        print(f"Nothing to do: {states['done']} of {_trials(len(chosen))} done{_failed(states['failed'], options)}.")
+        print(f"Nothing to do: {states['done']} of {_trials(total)} done{_failed(states['failed'], options)}.")
     _bring_tracking_up_to_date(sweep, ledger, again=ran)
     failures.write_csv(sweep.runnable, ledger, report.with_name("failures.csv"))
     print("\n".join(failures.lines(chosen, ledger)), end="\n" if states["failed"] else "")
     if left:
         print(f"{_trials(left)} not finished. Go on with: {_command(options)}")
     if ran:
-        print(f"{states['done']} of {_trials(len(chosen))} done{_failed(states['failed'], options)}.")
+        print(f"{states['done']} of {_trials(total)} done{_failed(states['failed'], options)}.")
     print(f"report: {report}")
     return STOPPED if left else FAILED if states["failed"] else DONE
 

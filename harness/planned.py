@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import spec
+from . import spec, tuning
 from .errors import ResultsError
 from .ledger import Ledger, write_json, write_text
 from .spec import Choice, Sweep, TrialSpec
 
 
 def load(source: str | Path | None, ledger: Ledger) -> Sweep:
-    """The sweep of a file; of data that are not here, the content that was recorded."""
+    """The sweep of a file; of data that are not here, the content that was recorded; tuned as far as trials ended."""
     sweep = spec.load(source)
     recorded = _recorded(ledger.sweep_folder(sweep.name) / "data.json")
 
@@ -26,13 +26,14 @@ def load(source: str | Path | None, ledger: Ledger) -> Sweep:
             return trial
         return replace(trial, dataset=replace(trial.dataset, content=known["content"]))
 
-    return replace(sweep, trials=tuple(map(recall, sweep.trials)))
+    return tuning.planned(replace(sweep, trials=tuple(map(recall, sweep.trials))), ledger)
 
 
 def record(sweep: Sweep, ledger: Ledger) -> None:
-    """Write the resolved sweep file, and what its data hold; what is not here keeps what was recorded."""
+    """Write the resolved sweep file, what tuning found, and what the data hold; of what is not here, what was known."""
     folder = ledger.sweep_folder(sweep.name)
     write_text(folder / "resolved.yaml", sweep.resolved())
+    tuning.record(sweep, ledger)
     told = {trial.dataset.label: trial.dataset for trial in sweep.trials if trial.dataset.content is not None}
     if told:
         found = {label: _described(dataset, dataset.content) for label, dataset in told.items()}

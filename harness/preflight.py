@@ -80,9 +80,11 @@ def refuse_unfit(trials: Sequence[TrialSpec]) -> None:
     """Build every method once, to refuse settings and weights that cannot work.
 
     Weights of torchvision's are downloaded by torchvision here, if they are not there. A method that fails in another
-    way than by what a user can mend ends its own trials, and not the sweep.
+    way than by what a user can mend ends its own trials, and not the sweep. So does a drawn configuration that cannot
+    be built: it loses.
     """
-    different = {(trial.method.label, trial.dataset.label, trial.budget_label): trial for trial in trials}
+    asked = [trial for trial in trials if not trial.draw]
+    different = {(trial.method.label, trial.dataset.label, trial.budget_label): trial for trial in asked}
     for trial in different.values():
         try:
             module = lookup.load("method", trial.method.name)

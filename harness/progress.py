@@ -59,7 +59,7 @@ class Progress:
         state = ledger.state(spec.id)
         if state == "done":
             self.done += 1
-            scores = [s for s in ledger.scores(spec.id) if s["split"] == "test"]
+            scores = [s for s in ledger.scores(spec.id) if s["split"] == spec.judged]
             what = f"{scores[-1]['metric']} {scores[-1]['value']:.4g}" if scores else "done"
         elif state == "failed":
             self.failed += 1

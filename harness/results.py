@@ -1,13 +1,14 @@
 """The ledger's records as rows of the results table (reports/table.py says what each column means)."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .errors import ResultsError
 from .ledger import Ledger
 from .lookup import Kind, declaration
 from .spec import Choice, Sweep, TrialSpec
+from .tuning import deciding_score
 
 _COPIED = (
     "n_test",
@@ -35,10 +36,11 @@ def rows(sweep: Sweep, ledger: Ledger, *, run_ids: dict[str, str]) -> list[dict[
 
 
 def curves(sweep: Sweep, ledger: Ledger) -> list[dict[str, Any]]:
-    """Every training and validation score of the sweep's trials, with what the trial is."""
+    """Every training and validation score of the sweep's final trials, with what the trial is."""
     return [
         _identity(trial) | {key: score[key] for key in ("split", "epoch", "metric", "value")}
         for trial in sweep.runnable
+        if trial.purpose == "final"
         for score in ledger.scores(trial.id)
         if score["split"] != "test"
     ]
@@ -130,7 +132,10 @@ def _row(trial: TrialSpec, ledger: Ledger) -> dict[str, Any]:
     row = _identity(trial) | {
         "data": trial.dataset.content or "",
         "competes": trial.competes,
-        "split": "test",
+        "purpose": trial.purpose,
+        "draw": trial.draw if trial.purpose == "tuning" else None,
+        "settings": json.dumps(trial.drawn) if trial.drawn else "",
+        "split": trial.judged,
         "metric": metric.name,
         "unit": metric.unit,
         "higher_is_better": metric.higher_is_better,
@@ -139,6 +144,8 @@ def _row(trial: TrialSpec, ledger: Ledger) -> dict[str, Any]:
     }
     if trial.skip is not None:
         return row | {"status": "skipped", "reason": trial.skip}
+    if trial.waits is not None:
+        return row | {"status": "missing", "reason": f"waits: {trial.waits}"}
     state = ledger.state(trial.id)
     if state == "failed":
         failure = ledger.record(trial.id, "failed.json")
@@ -154,13 +161,7 @@ def _row(trial: TrialSpec, ledger: Ledger) -> dict[str, Any]:
         how_far = f"stopped after {epochs} of {trial.budget.epochs} epochs" if state == "started" else "not started"
         return row | {"status": "missing", "reason": how_far}
     record = ledger.record(trial.id, "done.json")
-    scores = [s for s in ledger.scores(trial.id) if s["split"] == "test" and s["metric"] == metric.name]
-    if not scores:
-        raise ResultsError(
-            f"{ledger.folder(trial.id)} is marked done and holds no test score. Delete done.json there; the trial then "
-            "runs again."
-        )
-    score = scores[-1]
+    score = deciding_score(trial, ledger)
     return (
         row
         | {"status": "done", "value": score["value"], "epoch": score["epoch"], "gpu_hours": record["gpu_hours"]}

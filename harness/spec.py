@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
@@ -21,6 +21,8 @@ from .tasks import Task
 
 PROTOCOL = 1
 """Raised when harness/trial.py computes a trial's numbers differently: every trial then runs again."""
+KEYS = ("method", "dataset", "budget", "seed", "purpose")
+"""By what trials can be selected."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,14 @@ class TrialSpec:
     """Why this trial cannot run; None for one that can."""
     weights: dict[str, str] = field(default_factory=dict)
     """Each checkpoint file that it starts from, with the hash of its content, which stands for it in the id."""
+    purpose: Literal["final", "tuning"] = "final"
+    """A tuning trial looks for settings, on the validation split; final ones are what a report compares."""
+    draw: int | None = None
+    """Of a tuning trial, which configuration it tries; of a tuned final one, which won."""
+    drawn: dict[str, Any] = field(default_factory=dict)
+    """What that configuration gives the hyper-parameters that are tuned, by name."""
+    waits: str | None = None
+    """What a final trial waits for, whose settings tuning has not found yet; its id is provisional."""
 
     @cached_property
     def id(self) -> str:
@@ -65,7 +75,7 @@ class TrialSpec:
             | {"overview_size": self.budget.overview},
             "training": self.training.model_dump(),
             "seed": self.seed,
-        }
+        } | ({"purpose": self.purpose} if self.purpose == "tuning" else {})
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
     def _by_content(self, settings: dict[str, Any]) -> dict[str, Any]:
@@ -75,8 +85,19 @@ class TrialSpec:
 
     @property
     def title(self) -> str:
-        """Words for messages: method, dataset, budget and seed."""
-        return f"{self.method.label}, {self.dataset.label}, {self.budget_label}, seed {self.seed}"
+        """Words for messages: method, dataset, budget and seed, and of a tuning trial the draw."""
+        tried = f", draw {self.draw}" if self.purpose == "tuning" else ""
+        return f"{self.method.label}, {self.dataset.label}, {self.budget_label}, seed {self.seed}{tried}"
+
+    @property
+    def is_runnable(self) -> bool:
+        """Whether nothing stands in its way."""
+        return self.skip is None and self.waits is None
+
+    @property
+    def judged(self) -> Literal["test", "validation"]:
+        """The split whose score counts."""
+        return "validation" if self.purpose == "tuning" else "test"
 
     @property
     def task(self) -> Task:
@@ -115,18 +136,21 @@ class Sweep:
     reference: str
     settings: Settings
     """How the trials run."""
+    lines: Lines = field(compare=False)
+    """For errors."""
 
     @property
     def runnable(self) -> tuple[TrialSpec, ...]:
-        """The trials without a reason to be skipped, each id once."""
-        return tuple({trial.id: trial for trial in self.trials if trial.skip is None}.values())
+        """The trials that are neither skipped nor wait for others, each id once."""
+        return tuple({trial.id: trial for trial in self.trials if trial.is_runnable}.values())
 
     def resolved(self) -> str:
         """The sweep file again, as YAML with every default spelled out; running it gives the same trials."""
         content = self.file.model_dump(mode="json")
         content["reference"] = self.reference
         for section, pick in (("methods", "method"), ("datasets", "dataset")):
-            chosen = {getattr(trial, pick).label: getattr(trial, pick) for trial in self.trials}
+            asked = [trial for trial in self.trials if not trial.draw]  # with the settings of the file, not drawn ones
+            chosen = {getattr(trial, pick).label: getattr(trial, pick) for trial in asked}
             content[section] = {label: {pick: choice.name} | choice.config for label, choice in chosen.items()}
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
@@ -147,12 +171,12 @@ def load(source: str | Path | None) -> Sweep:
     file, lines = sweepfile.read(path)
     budgets = {label: _locate_task_weights(label, budget, lines) for label, budget in file.budgets.items()}
     file = file.model_copy(update={"budgets": budgets})
-    methods = [_choose("method", label, entry, lines) for label, entry in file.methods.items()]
+    methods = [choose("method", label, entry, lines) for label, entry in file.methods.items()]
     data = file.data.located()
     datasets = [
         replace(choice, content=content(choice.name, choice.config, data.folder(choice.label, choice.name)))
         for label, entry in file.datasets.items()
-        for choice in [_choose("dataset", label, entry, lines)]
+        for choice in [choose("dataset", label, entry, lines)]
     ]
     names = {name for choice in datasets for name in (choice.label, choice.name)}
     for key in file.data.roots.keys() - names:
@@ -184,36 +208,44 @@ def load(source: str | Path | None) -> Sweep:
             seed=seed,
             competes=declaration("method", method.name).competes,
             skip=_reason_to_skip(method, dataset, budget),
-            weights=_checkpoints(method, budget),
+            weights=checkpoints(method, budget),
         )
         for seed in file.seeds  # seeds outermost: a sweep that is stopped early is balanced over methods
         for dataset in datasets
         for label, budget in file.budgets.items()
         for method in methods
     )
-    _refuse_twins(trials, lines)
+    _refuse_twins(trials, lines, file.tuning.space if file.tuning else {})
     settings = Settings(**file.settings.model_dump(), data=data)
-    return Sweep(name=file.name, path=path, file=file, trials=trials, reference=reference, settings=settings)
+    return Sweep(file.name, path, file=file, trials=trials, reference=reference, settings=settings, lines=lines)
 
 
 def select(trials: Sequence[TrialSpec], only: Sequence[str]) -> tuple[TrialSpec, ...]:
-    """The trials that match every `key=label` (keys: method, dataset, budget, seed); raises UsageError on others."""
+    """The trials that match every `key=label`, with keys of KEYS; raises UsageError on others.
+
+    A seed is one of final trials: the tuning trials that these need stay in.
+    """
     kept = tuple(trials)
     for term in only:
         key, separator, wanted = term.partition("=")
-        if key not in ("method", "dataset", "budget", "seed") or not separator:
+        if key not in KEYS or not separator:
             raise UsageError(
-                f"--only {term}: expected method=, dataset=, budget= or seed= and a label, "
-                f"such as --only method=uniform.{closest(key, ('method', 'dataset', 'budget', 'seed'))}"
+                f"--only {term}: expected {'=, '.join(KEYS[:-1])}= or {KEYS[-1]}= and a label, "
+                f"such as --only method=uniform.{closest(key, KEYS)}"
             )
-        labels = {_label(trial, key) for trial in trials}
+        of_finals = key == "seed"
+        labels = {_label(trial, key) for trial in trials if not (of_finals and trial.purpose == "tuning")}
         missing = [one for one in wanted.split(",") if one not in labels]
         if missing:
             raise UsageError(
                 f"--only {term}: no {key} {missing[0]!r} in this sweep.{closest(missing[0], labels)} "
                 f"It has: {', '.join(sorted(labels))}."
             )
-        kept = tuple(trial for trial in kept if _label(trial, key) in wanted.split(","))
+        kept = tuple(
+            trial
+            for trial in kept
+            if _label(trial, key) in wanted.split(",") or (of_finals and trial.purpose == "tuning")
+        )
     return kept
 
 
@@ -223,31 +255,37 @@ def _label(trial: TrialSpec, key: str) -> str:
         "dataset": trial.dataset.label,
         "budget": trial.budget_label,
         "seed": str(trial.seed),
+        "purpose": trial.purpose,
     }
     return labels[key]
 
 
-def _choose(kind: Kind, label: str, entry: dict[str, Any] | None, lines: Lines) -> Choice:
-    """Resolve one entry; its file is the label's, or the one that the key `method` (or `dataset`) names."""
+def choose(
+    kind: Kind, label: str, entry: dict[str, Any] | None, lines: Lines, *, at: tuple[str, ...] | None = None
+) -> Choice:
+    """Resolve one entry; its file is the label's, or the one that the key `method` (or `dataset`) names.
+
+    `at` is where its settings stand in the sweep file, if not under its label.
+    """
     settings = dict(entry or {})
     name = str(settings.pop(kind, label))
-    section = f"{kind}s"
+    at = at or (f"{kind}s", label)
     try:
         declared = declaration(kind, name)
     except UnknownName as error:
-        raise lines.error((section, label), str(error)) from error
+        raise lines.error(at, str(error)) from error
     except SweepFileError:
         raise
     except UsageError as error:
-        raise lines.error((section, label), str(error)) from error
+        raise lines.error(at, str(error)) from error
     try:
         config = declared.resolve(settings)
     except ValidationError as error:
         known = [one.name for one in fields(declared.config)]
-        raise lines.error((section, label, *complaint(error)["loc"]), explain(error, known)) from error
+        raise lines.error((*at, *complaint(error)["loc"]), explain(error, known)) from error
     for key, value in config.items():
         if weights.holds(key, value):
-            config[key] = _locate((section, label, key), value, lines)
+            config[key] = _locate((*at, key), value, lines)
     return Choice(label=label, name=name, config=config, version=declared.version, fingerprint=declared.fingerprint)
 
 
@@ -266,7 +304,8 @@ def _locate(location: tuple[str, ...], named: str, lines: Lines) -> str:
     return str(path)
 
 
-def _checkpoints(method: Choice, budget: Budget) -> dict[str, str]:
+def checkpoints(method: Choice, budget: Budget) -> dict[str, str]:
+    """Each checkpoint file that a method starts from under a budget, with the hash of its content."""
     named = [*method.config.items(), ("task_weights", budget.task_weights)]
     return {value: weights.content_hash(value) for key, value in named if weights.holds(key, value)}
 
@@ -279,13 +318,13 @@ def _reason_to_skip(method: Choice, dataset: Choice, budget: Budget) -> str | No
     return needs.skip(task_of(dataset), budget)
 
 
-def _refuse_twins(trials: Sequence[TrialSpec], lines: Lines) -> None:
-    """Two labels for the same trial would count one result twice."""
-    first: dict[str, TrialSpec] = {}
+def _refuse_twins(trials: Sequence[TrialSpec], lines: Lines, spaces: dict[str, Any]) -> None:
+    """Two labels for the same trial would count one result twice; methods that tune differently are two."""
+    first: dict[tuple[str, str], TrialSpec] = {}
     for trial in trials:
         if trial.dataset.content is None and is_told(trial.dataset.name):
             continue  # the data are not here: other folders may hold other data
-        twin = first.setdefault(trial.id, trial)
+        twin = first.setdefault((trial.id, repr(spaces.get(trial.method.label))), trial)
         if twin is not trial:
             raise lines.error(
                 ("methods", trial.method.label),

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from .budget import Budget, Training
 from .errors import SweepFileError
 from .lookup import closest, complaint, explain
+from .search_space import FIRST_SEED, Tuning
 
 SWEEPS = Path(__file__).parent / "sweeps"
 LABEL = re.compile(r"[^\s/\\\x00-\x1f][^/\\\x00-\x1f]{0,79}")
@@ -83,6 +84,8 @@ class SweepFile(BaseModel):
     margins: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     """Per metric, the largest difference that does not matter."""
     training: Training = Training()
+    tuning: Tuning | None = None
+    """How methods look for their settings before their trials; left out: they have those of this file."""
     data: Data = Data()
     settings: Running = Running()
 
@@ -100,6 +103,17 @@ class SweepFile(BaseModel):
         if any(isinstance(seed, int) and not 0 <= seed < 2**53 for seed in seeds):
             raise ValueError("seeds are counted from 0, and stay below 2**53")
         return seeds
+
+    @field_validator("tuning")
+    @classmethod
+    def _leave_fresh_seeds(cls, tuning: Tuning | None, info: ValidationInfo) -> Tuning | None:
+        taken = set(tuning.seed_numbers if tuning else ()) & set(info.data.get("seeds", ()))
+        if taken:
+            raise ValueError(
+                f"tuning trials have the seeds from {FIRST_SEED} on, and final trials need others; seeds lists "
+                f"{min(taken)}"
+            )
+        return tuning
 
     @field_validator("settings", mode="before")
     @classmethod
@@ -126,6 +140,9 @@ class _LabelsAreText(yaml.SafeLoader):
 
 
 _LabelsAreText.add_constructor("tag:yaml.org,2002:map", _LabelsAreText.construct_mapping)
+_LabelsAreText.add_implicit_resolver(  # YAML 1.1 takes 1e-4 for text, unlike YAML 1.2 and whoever writes it
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
+)
 
 
 class Lines:
@@ -215,6 +232,7 @@ def _explain_at(error: ValidationError) -> str:
     """pydantic's first complaint; the location is said by Lines, and the known keys depend on it."""
     first = complaint(error)
     models: dict[str, type[BaseModel]] = {"budgets": Budget, "training": Training, "data": Data, "settings": Running}
+    models["tuning"] = Tuning
     model = models.get(str(first["loc"][0]), SweepFile) if len(first["loc"]) > 1 else SweepFile
     if first["type"] == "value_error":
         return f"{first['msg'].removeprefix('Value error, ')}, found {first['input']!r}."

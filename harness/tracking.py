@@ -187,6 +187,7 @@ class _Client:
             "zoombench.method": trial.method.label,
             "zoombench.dataset": trial.dataset.label,
             "zoombench.budget": trial.budget_label,
+            "zoombench.purpose": trial.purpose,
         }
         tags |= {"zoombench.state": state, "zoombench.attempts": self.ledger.attempts(trial.id)}
         tags |= {

@@ -190,12 +190,15 @@ class _Trial:
         _refuse_other_data(spec.dataset, root)
         task = spec.task
         dataset = lookup.load("dataset", spec.dataset.name)
+        judged = spec.judged
         splits = {
             split: dataset.build(dataset.Config(**spec.dataset.config), root, split, spec.budget.image_size)
             for split in ("train", "validation", "test")
+            if split != "test" or judged == "test"  # what looks for settings must not see it
         }
-        if len(splits["train"]) < 2 or len(splits["test"]) < 1:
-            raise TrialError(f"{spec.dataset.label}: too few examples to train and test ({len(splits['train'])}).")
+        if len(splits["train"]) < 2 or len(splits[judged]) < 1:
+            found = f"{len(splits['train'])} to train, {len(splits[judged])} of the {judged} split"
+            raise TrialError(f"{spec.dataset.label}: too few examples to train and judge ({found}).")
         module = lookup.load("method", spec.method.name)
         seed_everything(spec.seed, "initialisation", *ranks.seed_parts)
         method = module.build(module.Config(**spec.method.config), task, spec.budget).to(device)
@@ -292,7 +295,11 @@ class _Trial:
             )
 
     def finish(self, note: Callable[..., None]) -> Iterator[Score]:
-        """Judge the test split, and leave the files of a finished trial."""
+        """Judge the test split, and leave the files of a finished trial; of a tuning trial its costs alone."""
+        if self.spec.judged == "validation":
+            if self.ranks.leads:
+                write_json(self.workdir / "facts.json", self.facts())
+            return
         columns, first = self._judge("test")
         if not self.ranks.leads:
             return
@@ -321,20 +328,21 @@ class _Trial:
         except (ValueError, RuntimeError, TypeError, IndexError) as error:  # a zoom that does not keep the contract
             note("no pictures", why=f"{type(error).__name__}: {error}")
         self._write_torch({"trial": self.spec.id, "model": self.method.state_dict()}, self.workdir / "weights.pt")
-        facts = {
+        write_json(self.workdir / "facts.json", self.facts() | {"n_test": len(columns["score"]), "grid_shift": shift})
+        yield Score("test", self.epoch, self.task.metric.name, float(columns["score"].double().mean()))
+
+    def facts(self) -> dict[str, Any]:
+        """What every finished trial says of itself."""
+        return {
             "train_seconds": self.train_seconds,
             "weights_sha256": weights_hash(self.method),
             "processes": self.ranks.count,
             "gpu_hours": self._gpus() * self.train_seconds / 3600,
-            "n_test": len(columns["score"]),
             "bad_files": self.skipped.count,
-            "grid_shift": shift,
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else _cpu_name(),
             "amp": self.settings.amp,
             "torch": torch.__version__,
         }
-        write_json(self.workdir / "facts.json", facts)
-        yield Score("test", self.epoch, self.task.metric.name, float(columns["score"].double().mean()))
 
     def save(self) -> None:
         """Write the checkpoint by atomic rename, after every loss up to here was seen to be finite."""
