@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
                 action="append",
                 default=[],
                 metavar="KEY=LABEL",
-                help="only these trials: method=, dataset=, budget=, seed= or purpose= (tuning, final); may be repeated, "
-                "labels joined by commas",
+                help="only these trials: method=, dataset=, budget=, seed= or purpose= (tuning, final); may be "
+                "repeated, labels joined by commas",
             )
 
     def add_ways_to_run(sub: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 FIRST_SEED = 1000
 """Seeds of tuning trials are counted from here, so that no final trial repeats one."""
 DIGITS = 4
-"""Significant ones of a drawn number: short to read, and the same on machines whose logarithms differ in the last bit."""
+"""Significant ones of a drawn number: short to read, and the same where logarithms differ in the last bit."""
 
 
 class Distribution(BaseModel):

@@ -25,7 +25,7 @@ from .statistics import (
     summarise,
     t_interval,
 )
-from .table import check, outcomes
+from .table import check, finals, outcomes
 from .unpaired import compare_unpaired
 from .wording import Design, Metric, Verdict, judge
 
@@ -159,8 +159,9 @@ class Cell:
 def family_size(table: pd.DataFrame, reference: str) -> int:
     """m: competing methods other than the reference, times budgets, times data sets with each of their metrics.
 
-    A comparison that failed or is missing still counts, so that m never changes after the results are seen. One whose
-    trials were all skipped was never planned: that a method cannot serve a dataset is known before anything runs.
+    A comparison that failed or is missing still counts, so that m never changes after the results are seen: also one
+    for which tuning found no settings. One whose trials were all skipped was never planned: that a method cannot serve
+    a dataset is known before anything runs.
     """
     rivals = set(table.loc[table["competes"].fillna(False).astype(bool), "method"]) - {reference}
     metrics = {name: len(_metrics(table[table["dataset"] == name])) for name in table["dataset"].unique()}
@@ -179,7 +180,7 @@ def cells(
     order: Sequence[str] = (),
     paired: bool = True,
 ) -> tuple[Cell, ...]:
-    """Every cell of the table, with claims corrected over the whole planned family.
+    """Every cell of the table, with claims corrected over the whole planned family; without its tuning trials.
 
     alpha is the error that the whole family may make; intervals are at 1 - alpha. order lists the methods as they are
     to be shown; whoever it leaves out follows by name. paired says whether equal seeds pair the methods; where they do
@@ -200,7 +201,7 @@ def cells(
         if not (np.isfinite(limit) and limit > 0):
             raise TableError(f"found margin {limit} for {name}, expected a positive number in the metric's unit.")
     m = family_size(table, reference)
-    table = _lean(table)
+    table = _lean(finals(table))
     drafts = [
         (str(dataset), str(budget), metric, group[group["metric"].isna() | (group["metric"] == metric.name)])
         for (dataset, budget), group in table.groupby(["dataset", "budget"], sort=True)

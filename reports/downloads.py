@@ -16,6 +16,7 @@ from .example_claims import VarianceShares
 from .figures import COST_AXES
 from .pairwise import Matrix, resolution
 from .statistics import Interval
+from .tuning import Tuned
 
 MOST_SEEDS = 200
 """Seeds of one method that a CSV lists and the script gets; more are in the results table only."""
@@ -154,6 +155,18 @@ def shares(listed: Sequence[VarianceShares]) -> list[dict[str, Any]]:
         | {"half_width": one.half_width, "half_width_one_more_seed": one.half_width_one_more_seed}
         | {"half_width_1000_more_units": one.half_width_more_examples, "hours_per_seed": one.hours_per_seed}
         for one in listed
+    ]
+
+
+def tuning(found: Sequence[Tuned]) -> list[dict[str, Any]]:
+    """One row a search: what it spent and what it found."""
+    return [
+        {"dataset": one.dataset, "budget": one.budget, "method": one.method, "metric": one.metric.name}
+        | {"draws": one.asked, "done": one.done, "failed": one.failed, "stopped": one.stopped, "open": one.open}
+        | {"different": one.different, "epochs": one.epochs, "hours": one.hours, "on_gpu": one.on_gpu}
+        | {"default": one.default, "default_settings": one.default_settings}
+        | {"winner": one.winner, "draw": one.draw, "settings": one.settings}
+        for one in found
     ]
 
 

@@ -16,13 +16,14 @@ class Conflict:
     """One score that two tables tell differently."""
 
     key: tuple[str, ...]
-    """Method, data set, budget, seed and metric."""
+    """Method, data set, budget, seed, metric and purpose, and of a tuning trial the draw."""
     column: str
     found: tuple[tuple[str, str], ...]
     """What each table says, with its name."""
 
     def __str__(self) -> str:
-        method, dataset, budget, seed, metric = self.key
+        method, dataset, budget, seed, metric, purpose, draw = self.key
+        seed += f", draw {draw}" if purpose == "tuning" else ""
         told = ", ".join(f"{cell} in {source}" for source, cell in self.found)
         return f"{method} on {dataset}, {budget}, seed {seed}, {metric}: {self.column} is {told}"
 

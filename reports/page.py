@@ -24,6 +24,7 @@ from .rank_diagram import rank_diagram
 from .statistics import ALPHA
 from .svg import Look
 from .trade_off_claims import TradeOffClaim
+from .tuning import tuned, unequal
 from .verdict import cost_ratio, sentences
 from .wording import SCOPE, finished, level, p_value, plural, share
 
@@ -90,7 +91,8 @@ def render(table: pd.DataFrame, about: About) -> str:
     table = results.ordered(table)
     if about.curves is not None and about.curves.empty:  # nothing has trained yet, and such a frame has no columns
         about = replace(about, curves=None)
-    found = claimed(table, about)
+    found, whole, table = claimed(table, about), table, results.finals(table)
+    searched = tuned(whole)
     environment = Environment(
         loader=PackageLoader(__package__ or "zoombench.reports", "templates"),
         autoescape=True,
@@ -117,7 +119,9 @@ def render(table: pd.DataFrame, about: About) -> str:
         share_rows=downloads.shares,
         sentences=sentences(found) if done and found else (),
         verdicts=[_verdict(cell) for cell in found],
-        cautions=[*about.notes, *cautions(table, found), *beyond.reasons],
+        cautions=[*about.notes, *unequal(searched, whole), *cautions(table, found), *beyond.reasons],
+        tuned=searched,
+        tuning_rows=downloads.tuning,
         done=done,
         planned=len(table),
         counts={status: int((table["status"] == status).sum()) for status in results.STATUSES},
@@ -127,13 +131,13 @@ def render(table: pd.DataFrame, about: About) -> str:
         methods=list(figures.looks(found)),
         energy=any(entry.cost.energy_j is not None for cell in found for entry in cell.entries),
         redrawn="every" if found and all(cell.splits for cell in found) else any(cell.splits for cell in found),
-        m=family_size(table, about.reference) if len(table) else 0,
+        m=family_size(whole, about.reference) if len(table) else 0,
         contents=table[["dataset", "data"]].dropna().drop_duplicates().sort_values(["dataset", "data"]).values.tolist(),
         devices=sorted(table["device"].dropna().unique()),
         scope=SCOPE,
         level=level(about.alpha),
         csv=downloads.link,
-        whole_table=downloads.whole_table(table),
+        whole_table=downloads.whole_table(whole),
         data=downloads.for_script(found),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),

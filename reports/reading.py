@@ -7,6 +7,8 @@ and higher_is_better (true or false). Optional: every other column of `table.COL
   status    done, stopped, skipped, missing, or an ending: diverged, out of memory and a plain failed count against the
             method, an infrastructure failure leaves the pair out, as missing at random (default: done)
   competes  false for an upper bound (default: true)
+  purpose   tuning for a trial that looked for settings; draw then numbers its configuration, and settings is JSON of it
+            (default: final)
   n_test    test examples; accuracy is then compared in steps of one example
   split_id  which train and test examples, where each seed has its own, the same for all methods; with n_test and
             n_train, their numbers, t is then the corrected resampled one (default: one split for all seeds)
@@ -116,7 +118,7 @@ def _boolean(cell: Any, name: str, file: Path) -> bool | None:
 
 def _identities(raw: pd.DataFrame) -> list[str]:
     """A name for each row that only depends on its key."""
-    rows = zip(*(map(str, raw[name]) for name in KEY), strict=True)
+    rows = zip(*(map(str, raw[name]) for name in KEY if name in raw.columns), strict=True)
     return [hashlib.sha256(json.dumps(row).encode()).hexdigest()[:12] for row in rows]
 
 

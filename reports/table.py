@@ -30,10 +30,13 @@ COLUMNS = (
     Column("budget", "string", "label in the sweep file"),
     Column("seed", "Int64", "initialisation and order; pairs the methods"),
     Column("competes", "boolean", "false for an upper bound, which is shown and never ranked"),
+    Column("purpose", "string", "final, or tuning: a trial that looked for settings, which is in no comparison"),
+    Column("draw", "Int64", "of a tuning trial, which configuration it tried; 0 is the sweep file's own"),
+    Column("settings", "string", "JSON of the settings that tuning tried in this trial, or chose for it"),
     Column("status", "string", "done, failed, stopped, skipped or missing"),
     Column("error_class", "string", "class of the error of a failed trial, else empty"),
     Column("reason", "string", "one line: why failed, stopped, skipped or missing; else empty"),
-    Column("split", "string", "test"),
+    Column("split", "string", "test; of a tuning trial validation"),
     Column("metric", "string", "primary metric of the task"),
     Column("value", "Float64", "the score; absent unless done"),
     Column("unit", "string", "unit of the score, empty if it has none"),
@@ -64,9 +67,10 @@ COLUMNS = (
 )
 
 NAMES = tuple(column.name for column in COLUMNS)
-KEY = ("method", "dataset", "budget", "seed", "metric")
+KEY = ("method", "dataset", "budget", "seed", "metric", "purpose", "draw")
 """Names one score; two rows with the same key are an error, never an average."""
-ORDER = ("dataset", "budget", "method", "seed", "metric", "trial_id")
+ORDER = ("dataset", "budget", "method", "seed", "metric", "trial_id", "draw")
+PURPOSES = ("final", "tuning")
 STATUSES = ("done", "failed", "stopped", "skipped", "missing")
 """Stopped: ended early by a scheduler. Such a trial belongs to a search; no comparison ever sees it."""
 ENDINGS = {
@@ -99,7 +103,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     The order of the given rows does not matter. Raises TableError for a column that the table does not have, for a
     cell of the wrong type and for a table that breaks a rule of `check`.
     """
-    listed = [_ended(dict(row)) for row in rows]
+    listed = [_ended({**row, "purpose": "final"} if _absent(row.get("purpose")) else dict(row)) for row in rows]
     unknown = sorted({str(name) for row in listed for name in row} - set(NAMES))
     if unknown:
         raise TableError(
@@ -113,7 +117,7 @@ def from_rows(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def check(table: pd.DataFrame) -> None:
     """Raise TableError, in one line, if the table breaks one of its rules.
 
-    The rules: the columns are COLUMNS; identity is never empty; a key occurs once; the status is one of five; a done
+    The rules: the columns are COLUMNS; identity is never empty; a key occurs once; status and purpose are known; a done
     row has a finite value (below 1e100, so that no square overflows) and says its metric and direction; a data set's
     metric has one unit, or none, and one direction; a method competes everywhere or nowhere; no cost is negative.
     """
@@ -125,17 +129,12 @@ def check(table: pd.DataFrame) -> None:
         )
     for name in ("trial_id", "method", "dataset", "budget", "seed", "competes", "status"):
         _refuse(table, table[name].isna(), f"no {name}", expected=f"every row to have a {name}")
-    _refuse(
-        table,
-        ~table["status"].isin(STATUSES),
-        "an unknown status",
-        expected=f"one of {', '.join(STATUSES)}",
-        show=("status",),
-    )
+    for name, known in (("status", STATUSES), ("purpose", PURPOSES)):
+        unknown = ~table[name].isin(known)
+        _refuse(table, unknown, f"an unknown {name}", expected=f"one of {', '.join(known)}", show=(name,))
     copies = table.duplicated(list(KEY), keep=False)
-    _refuse(
-        table, copies, "duplicate keys", expected="one row for each method, dataset, budget, seed and metric", show=KEY
-    )
+    one = "one row for each method, dataset, budget, seed and metric, or draw of a tuning trial"
+    _refuse(table, copies, "duplicate keys", expected=one, show=KEY[:5])
     done = table["status"] == "done"
     values = table["value"].to_numpy(dtype=float, na_value=np.nan)
     finite = pd.Series(np.abs(values) < LARGEST, index=table.index)
@@ -148,6 +147,11 @@ def check(table: pd.DataFrame) -> None:
     _one_each(table, ["method"], "competes")
     for name in COSTS:
         _refuse(table, (table[name] < 0).fillna(False), f"a negative {name}", expected="zero or more", show=(name,))
+
+
+def finals(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that comparisons, means and figures are made of: those of no tuning trial."""
+    return table[table["purpose"] == "final"].reset_index(drop=True)
 
 
 def outcomes(table: pd.DataFrame) -> "pd.Series[bool]":
