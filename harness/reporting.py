@@ -40,6 +40,7 @@ def write_report(options: argparse.Namespace) -> int:
     """Write table and page, or the figures of a paper, or print the listing that was asked for."""
     from ..reports import page, paper
     from ..reports.listing import listing
+    from ..reports.tuning import tuned
 
     with _told():
         source = _chosen(_sources(options), options)
@@ -47,7 +48,8 @@ def write_report(options: argparse.Namespace) -> int:
         if options.format in paper.KINDS:
             return _write_figures(source, folder if options.output else folder / "figures", options.format)
         if options.format != "html":
-            text = listing(page.claimed(source.table, source.about), options.format, title=source.name)
+            found = page.claimed(source.table, source.about)
+            text = listing(found, options.format, title=source.name, tuned=tuned(source.table))
             if options.output is None:
                 sys.stdout.write(text.rstrip("\n") + "\n")
             else:
@@ -65,11 +67,12 @@ def write_report(options: argparse.Namespace) -> int:
 
 def _write_figures(source: Source, folder: Path, kind: str) -> int:
     from ..reports import page, paper
+    from ..reports.table import finals
 
     about = source.about
     try:
         path, absent = paper.write(
-            source.table, page.claimed(source.table, about), folder.absolute(), kind, curves=about.curves
+            finals(source.table), page.claimed(source.table, about), folder.absolute(), kind, curves=about.curves
         )
     except OSError as error:
         raise UsageError(
@@ -84,6 +87,7 @@ def _write_figures(source: Source, folder: Path, kind: str) -> int:
 def compare_methods(options: argparse.Namespace) -> int:
     """One method against another wherever both were scored: the sentence, the tests, each seed."""
     from ..reports import page
+    from ..reports.table import finals
     from ..reports.wording import of_checkpoints, p_equals, share
 
     first, second = options.methods
@@ -97,7 +101,7 @@ def compare_methods(options: argparse.Namespace) -> int:
         source = _chosen([joined], options)
         if first == second:
             raise UsageError(f"compare was given {first!r} twice; expected two methods.")
-        two = source.table[source.table["method"].isin([first, second])]
+        two = finals(source.table[source.table["method"].isin([first, second])])
         found = page.claimed(two.assign(competes=True).astype({"competes": "boolean"}), source.about)
     print(f"{first} against {second}, positive is better; {source.name}")
     print(f"m = {found[0].m}: these two, wherever both ran. As part of a larger plan, see `zoombench report`.")

@@ -2,14 +2,17 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from . import downloads
 from .claims import Cell, Entry
+from .tuning import Tuned
 from .wording import level, p_value
 
 FORMATS = ("tex", "md", "csv")
 HEADS = ("method", "score", "difference", "Holm p", "verdict", "GFLOPs", "latency, ms")
+Key = tuple[str, str, str]
+"""Data set, budget and method."""
 COMPARED = ("difference", "difference_low", "difference_high", "pairs", "failed_pairs", "test", "p", "p_holm", "m")
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -26,33 +29,41 @@ SPECIAL = {
 } | {letter: f"\\{letter}" for letter in "&%$#_{}"}
 
 
-def listing(cells: Sequence[Cell], kind: str, *, title: str) -> str:
-    """Every cell as text of one of FORMATS."""
-    return {"tex": _tex, "md": _md, "csv": _csv}[kind](cells, title)
+def listing(cells: Sequence[Cell], kind: str, *, title: str, tuned: Sequence[Tuned] = ()) -> str:
+    """Every cell as text of one of FORMATS; where methods were tuned, with what each spent on it."""
+    return {"tex": _tex, "md": _md, "csv": _csv}[kind](cells, title, {_key(one): one for one in tuned})
 
 
-def _tex(cells: Sequence[Cell], title: str) -> str:
+def _key(one: Tuned) -> Key:
+    return one.dataset, one.budget, one.method
+
+
+def _tex(cells: Sequence[Cell], title: str, tuned: Mapping[Key, Tuned]) -> str:
     """One table environment for a paper; it needs the package booktabs."""
+    heads = (*HEADS, "tuning") if tuned else HEADS
     lines = [r"\begin{table}", rf"\caption{{{escaped(title)}. {escaped(_caption(cells))}}}", r"\centering"]
-    lines += [rf"\begin{{tabular}}{{l{'r' * 3}l{'r' * 2}}}", r"\toprule"]
-    lines += [" & ".join(map(escaped, HEADS)) + r" \\"]
+    lines += [rf"\begin{{tabular}}{{l{'r' * 3}l{'r' * 2}{'l' * bool(tuned)}}}", r"\toprule"]
+    lines += [" & ".join(map(escaped, heads)) + r" \\"]
     for cell in cells:
-        lines += [r"\midrule", rf"\multicolumn{{{len(HEADS)}}}{{l}}{{{escaped(_heading(cell))}}} \\"]
-        lines += [" & ".join(map(escaped, _row(cell, entry))) + r" \\" for entry in cell.entries]
+        lines += [r"\midrule", rf"\multicolumn{{{len(heads)}}}{{l}}{{{escaped(_heading(cell))}}} \\"]
+        lines += [" & ".join(map(escaped, _row(cell, entry, tuned))) + r" \\" for entry in cell.entries]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
-def _md(cells: Sequence[Cell], title: str) -> str:
+def _md(cells: Sequence[Cell], title: str, tuned: Mapping[Key, Tuned]) -> str:
+    heads = (*HEADS, "tuning") if tuned else HEADS
     lines = [f"# {title}", ""]
     for cell in cells:
-        lines += [f"## {_bare(_heading(cell))}", "", f"| {' | '.join(HEADS)} |", f"|{'---|' * len(HEADS)}"]
-        lines += [f"| {' | '.join(_bare(text) for text in _row(cell, entry))} |" for entry in cell.entries]
+        lines += [f"## {_bare(_heading(cell))}", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+        lines += [f"| {' | '.join(_bare(text) for text in _row(cell, entry, tuned))} |" for entry in cell.entries]
         lines.append("")
     return "\n".join([*lines, _caption(cells), ""])
 
 
-def _csv(cells: Sequence[Cell], title: str) -> str:
+def _csv(cells: Sequence[Cell], title: str, tuned: Mapping[Key, Tuned]) -> str:
     """Unrounded numbers, one row a method and cell."""
+    searches = {_key(one): row for one, row in zip(tuned.values(), downloads.tuning(list(tuned.values())), strict=True)}
+    told = [name for row in searches.values() for name in row if name not in ("dataset", "budget", "method", "metric")]
     buffer = io.StringIO()
     writer = None
     for cell in cells:
@@ -65,6 +76,8 @@ def _csv(cells: Sequence[Cell], title: str) -> str:
             full = (
                 row | {"reference": cell.reference} | {name: found.get(name) for name in (*COMPARED, "verdict")} | cost
             )
+            search = searches.get((cell.dataset, cell.budget, str(row["method"])), {})
+            full |= {f"tuning_{name}": search.get(name) for name in dict.fromkeys(told)}
             if writer is None:
                 writer = csv.DictWriter(buffer, list(full), lineterminator="\n")
                 writer.writeheader()
@@ -72,7 +85,7 @@ def _csv(cells: Sequence[Cell], title: str) -> str:
     return buffer.getvalue()
 
 
-def _row(cell: Cell, entry: Entry) -> tuple[str, ...]:
+def _row(cell: Cell, entry: Entry, tuned: Mapping[Key, Tuned]) -> tuple[str, ...]:
     s = entry.summary
     claim = next((claim for claim in cell.claims if claim.method == entry.method), None)
     failed = f", {s.failures.k:g} failed" if s.failures.k else ""
@@ -87,7 +100,9 @@ def _row(cell: Cell, entry: Entry) -> tuple[str, ...]:
         p, word = p_value(claim.p_holm), claim.verdict.word
     name = entry.method if entry.competes else f"{entry.method} (upper bound)"
     costs = ("–" if cost is None else f"{cost:.3g}" for cost in (entry.cost.gflops, entry.cost.latency_ms_p50))
-    return name, score, difference, p, word, *costs
+    search = tuned.get((cell.dataset, cell.budget, entry.method))
+    spent = (search.spent if search else "none",) if tuned else ()
+    return name, score, difference, p, word, *costs, *spent
 
 
 def _heading(cell: Cell) -> str:

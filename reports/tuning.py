@@ -59,7 +59,7 @@ class Tuned:
         ends = [
             f"{n} {word}" for n, word in ((self.failed, "failed"), (self.stopped, "stopped"), (self.open, "open")) if n
         ]
-        unit = "GPU-h" if self.on_gpu else "CPU-h"
+        unit = "GPU-h" if self.on_gpu else "h"
         return ", ".join([f"{self.asked} {plural(self.asked, 'draw')}", *ends, f"{self.hours:.2g} {unit}"])
 
 
