@@ -7,7 +7,7 @@ same values of it. Draw 0 is what the sweep file says without the section.
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -72,8 +72,6 @@ class Tuning(BaseModel):
     """Another one draws other configurations."""
     space: dict[str, dict[str, Any]] = Field(min_length=1)
     """`training.X: DISTRIBUTION` for all methods, and by method label `{SETTING: DISTRIBUTION}` for one."""
-    early_stopping: Literal["asha"] | None = None
-    """Stops configurations that are behind."""
 
     @property
     def seed_numbers(self) -> list[int]:
