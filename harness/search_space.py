@@ -47,8 +47,8 @@ class Distribution(BaseModel):
         if self.choices:
             return self.choices[int(share * len(self.choices))]
         if self.integer:
-            low, high = self.integer
-            return low + int(share * (high - low + 1))
+            least, most = self.integer
+            return least + int(share * (most - least + 1))
         low, high = self.uniform or self.log_uniform or (0.0, 1.0)
         value = low + share * (high - low) if self.uniform else low * (high / low) ** share
         return min(max(float(f"{value:.{DIGITS}g}"), low), high)

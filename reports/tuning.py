@@ -122,19 +122,17 @@ def _tuned(method: str, dataset: str, budget: str, rows: pd.DataFrame) -> Tuned:
         metric = Metric(
             str(known["metric"].iloc[0]), "" if pd.isna(unit) else str(unit), bool(known["higher_is_better"].iloc[0])
         )
-    draws = rows.fillna({"draw": 0}).groupby("draw", sort=True)
-    ends = {int(number): set(part["status"]) for number, part in draws}
-    scores = {
-        int(number): float(part["value"].astype(float).mean())
-        for number, part in draws
-        if ends[int(number)] == {"done"}
-    }
-    settings = {int(number): _settings(part) for number, part in draws}
+    numbers = rows["draw"].fillna(0).astype(int)
+    draws = {number: rows[numbers == number] for number in sorted(set(numbers.tolist()))}
+    ends = {number: set(part["status"]) for number, part in draws.items()}
+    done = {number: part for number, part in draws.items() if ends[number] == {"done"}}
+    scores = {number: float(part["value"].astype(float).mean()) for number, part in done.items()}
+    settings = {number: _settings(part) for number, part in draws.items()}
     failed = [number for number, end in ends.items() if "failed" in end]
     stopped = [number for number, end in ends.items() if "stopped" in end and "failed" not in end]
     sign = 1 if metric.higher_is_better else -1
     is_open = len(scores) + len(failed) + len(stopped) < len(ends)
-    winner = None if is_open or not scores else max(sorted(scores), key=lambda number: sign * scores[number])
+    winner = None if is_open or not scores else max(scores, key=lambda number: sign * scores[number])
     finished = rows[rows["status"].isin(["done", "stopped"])]
     gpu = float(finished["gpu_hours"].astype("Float64").sum())
     return Tuned(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from zoombench.harness import cli, spec
+from zoombench.harness import cli, planned, spec
+from zoombench.harness.ledger import Ledger
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,6 +30,13 @@ def test_the_sweep_in_the_readme_is_valid(tmp_path):
     sweep = spec.load(path)
     assert len(sweep.trials) == 3 * 2 * 2 * 5
     assert yaml.safe_load(sweep.resolved())["methods"]["wide_kernel"]["sigma"] == "paper"
+
+
+def test_the_tuning_in_the_readme_is_valid(sweep_file, tmp_path):
+    section = yaml.safe_load(block("yaml", after="## Tuning").replace("1e-", "1.0e-"))
+    path = sweep_file(methods={"uniform": {}, "saliency_sampler": {}}, **section)
+    sweep = planned.load(path, Ledger(tmp_path))
+    assert sum(trial.purpose == "tuning" for trial in sweep.trials) == 2 * 20
 
 
 def test_the_training_script_in_the_readme_runs(capsys):

@@ -113,7 +113,7 @@ def test_unequal_budgets_failures_and_seeds_that_are_not_fresh_are_cautions():
 def test_the_page_shows_each_search_and_its_cautions():
     shown = page.render(table.from_rows(FINALS + searched(old=[0.5, 0.7, None], new=[0.4, 0.3])), ABOUT)
     section = shown[shown.index('<section id="tuning"') : shown.index('<section id="looked"')]
-    for text in ("70.00% (draw 1)", "rate 0.2 (rate 0.1)", "those of the file: rate 0.1", "validation accuracy (%"):
+    for text in ("70.00% (draw 1)", "rate 0.2 (rate 0.1)", "40.00% (draw 0)", ">rate 0.1<", "validation accuracy (%"):
         assert text in section
     assert "Tuning was not equal on digits, small" in shown
     assert shown == page.render(table.from_rows((FINALS + searched(old=[0.5, 0.7, None], new=[0.4, 0.3]))[::-1]), ABOUT)
