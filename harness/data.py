@@ -21,7 +21,7 @@ from . import contents, lookup
 from .errors import DataError, UsageError
 from .ledger import write_text
 from .lookup import Declaration
-from .sweepfile import Data
+from .sweepfile import Data, data_root
 from .tasks import Classification, Task
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ def _chosen(options: argparse.Namespace) -> tuple[Declaration, dict[str, Any]]:
 
 
 def _root(options: argparse.Namespace) -> str | None:
-    return Data(root=options.root or None).located().root
+    return Data(root=options.root or None).located().root or data_root()
 
 
 def _task(declared: Declaration, config: Any) -> Task:

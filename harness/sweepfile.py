@@ -23,20 +23,26 @@ class Data(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     root: Annotated[str, Field(min_length=1)] | None = None
-    """Folder of the data sets that are read from disk; left out: what ZOOMBENCH_DATA names."""
+    """Folder of the data sets that are read from disk; left out: what ZOOMBENCH_DATA names, on each node of a cluster
+    its own, or else the driver's."""
     roots: dict[str, Annotated[str, Field(min_length=1)]] = {}
     """The same for single data sets, by their label in the sweep file or by their name; the label goes first."""
     on_bad_file: Literal["raise", "skip"] = "raise"
 
     def located(self) -> "Data":
         """With absolute paths, counted from the current folder: workers run in folders of their own."""
-        root = self.root or os.environ.get("ZOOMBENCH_DATA")
         roots = {key: _absolute(folder) for key, folder in self.roots.items()}
-        return self.model_copy(update={"root": _absolute(root) if root else None, "roots": roots})
+        return self.model_copy(update={"root": _absolute(self.root) if self.root else None, "roots": roots})
 
     def folder(self, label: str, name: str) -> str | None:
         """The folder that holds a data set, None where nobody said."""
-        return self.roots.get(label) or self.roots.get(name) or self.root
+        return self.roots.get(label) or self.roots.get(name) or self.root or data_root()
+
+
+def data_root() -> str | None:
+    """The folder that ZOOMBENCH_DATA names where this is called."""
+    root = os.environ.get("ZOOMBENCH_DATA")
+    return _absolute(root) if root else None
 
 
 def _absolute(folder: str) -> str:

@@ -95,8 +95,16 @@ def test_a_root_counts_from_the_current_folder(on_marks, roots, monkeypatch):
 
 def test_the_environment_names_the_root_that_the_file_leaves_out(on_marks, roots, monkeypatch):
     monkeypatch.setenv("ZOOMBENCH_DATA", str(roots[1]))
-    assert spec.load(on_marks()).settings.data.root == str(roots[1])
-    assert spec.load(on_marks(data={"root": str(roots[0])})).settings.data.root == str(roots[0])
+    assert spec.load(on_marks()).settings.data.folder("marks", "marks") == str(roots[1])
+    assert spec.load(on_marks(data={"root": str(roots[0])})).settings.data.folder("marks", "marks") == str(roots[0])
+
+
+def test_the_environment_is_asked_where_a_trial_runs(on_marks, roots, monkeypatch):
+    planned = spec.load(on_marks()).settings.model_dump()
+    monkeypatch.setenv("ZOOMBENCH_DATA", str(roots[0]))
+    assert Settings(**planned).data.folder("marks", "marks") == str(roots[0])
+    monkeypatch.setenv("ZOOMBENCH_DATA", str(roots[1]))
+    assert Settings(**planned).data.folder("marks", "marks") == str(roots[1])
 
 
 MISTAKES = {
