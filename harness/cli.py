@@ -1,4 +1,5 @@
-"""zoombench on the command line: list, plan, run, retry, status, logs, report, compare, merge, sync, data.
+"""zoombench on the command line: list, plan, run, retry, status, logs, cluster-check, report, compare, merge,
+sync, data.
 
 Exit codes: 0 all trials done; 1 an error of ours; 2 a mistake in the command or the sweep file, nothing started;
 3 finished, some trials failed; 4 stopped, `run` goes on; 130 Ctrl-C or SIGTERM, `run` goes on.
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Sequence
 
 from .. import __version__
-from . import commands, data, reporting
+from . import cluster_check, commands, data, reporting
 from .errors import UsageError, ZoombenchError
 
 INTERNAL, USAGE = 1, 2
@@ -67,12 +68,20 @@ def _parser() -> argparse.ArgumentParser:
                 "repeated, labels joined by commas",
             )
 
+    def add_address(sub: argparse.ArgumentParser) -> None:
+        named = os.environ.get("RAY_ADDRESS", "")
+        sub.add_argument(
+            "--address",
+            default=None if named.startswith("http") else named or None,  # a job server's address is not a cluster's
+            type=lambda text: None if text == "local" else text,
+            metavar="RAY",
+            help="a running Ray cluster, such as auto; local: a Ray of our own (default: $RAY_ADDRESS or local)",
+        )
+
     def add_ways_to_run(sub: argparse.ArgumentParser) -> None:
         add_sweep(sub)
         sub.add_argument("--serial", action="store_true", help="one trial after another in this process, without Ray")
-        sub.add_argument(
-            "--address", metavar="RAY", help="a running Ray cluster, such as auto (default: a Ray of our own)"
-        )
+        add_address(sub)
         sub.add_argument("-n", "--dry-run", action="store_true", help="show what would run, and stop")
         sub.add_argument("--device", choices=("auto", "cpu", "cuda"), help="overrides settings.device")
         sub.add_argument("--amp", action="store_true", default=None, help="overrides settings.amp")
@@ -97,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
 
     add_sweep(add("plan", commands.plan_sweep, "show the trials of a sweep and which of them would run"))
     add_sweep(add("status", commands.show_status, "count the trials of a sweep by state, and say why some failed"))
+
+    cluster = add("cluster-check", cluster_check.check_cluster, "say what each node of a Ray cluster has or lacks")
+    cluster.add_argument("sweep", nargs="?", help="sweep file whose data are looked for on each node (default: none)")
+    add_address(cluster)
+    add_results(cluster)
 
     logs = add("logs", commands.show_log, "tell all that is known of one trial: events, scores, traceback")
     logs.add_argument("trial", metavar="TRIAL", help="the trial's id, or how it starts")

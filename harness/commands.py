@@ -29,6 +29,7 @@ def run_sweep(options: argparse.Namespace) -> int:
         return plan_sweep(options)
     sweep, chosen = _load(options)
     settings = _settings(options, sweep)
+    options.address = None if options.serial else options.address
     console = Console()
     before = Ledger(Path(options.results).absolute())
     if options.classes is None:

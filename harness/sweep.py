@@ -8,11 +8,12 @@ costs a trial two seconds, scheduling it a few hundredths.
 import contextlib
 import math
 import os
+import secrets
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # half of a short trial's overhead, unread by us
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is KeyboardInterrupt, here as everywhere
@@ -23,6 +24,7 @@ os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from . import storage
@@ -31,10 +33,12 @@ from .execution import Steps, give_up, steps
 from .ledger import Ledger
 from .progress import Progress
 from .spec import TrialSpec
-from .sweepfile import Settings
+from .sweepfile import Settings, data_root
 
 GRACE = 60.0
 """Seconds that a trial has to end by itself once its time is over: it looks at the clock after each step."""
+ANSWER_SECONDS = 120.0
+"""A node that takes longer to say what it has does not answer; importing torch from a slow disk takes a minute."""
 OBJECT_STORE_BYTES = 128 * 2**20
 """Only specs travel through Ray; images and weights do not."""
 
@@ -83,9 +87,7 @@ def _fit(
         settings=settings.model_dump(),
         commit=commit,
         retry=retry,
-        path=os.pathsep.join(
-            os.path.abspath(entry) for entry in os.environ.get("ZOOMBENCH_PATH", "").split(os.pathsep) if entry
-        ),
+        environment=_environment(),
     )
     trainable = tune.with_resources(
         trainable, lambda config: tune.PlacementGroupFactory([resources[config["trial_id"]]])
@@ -124,10 +126,10 @@ class _Trial(tune.Trainable):
         settings: dict[str, Any],
         commit: str,
         retry: bool,
-        path: str,
+        environment: dict[str, str],
     ) -> None:
         """Keep what every trial of this worker shares, and take up the first."""
-        os.environ["ZOOMBENCH_PATH"] = path
+        _adopt(environment)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the driver hears it and ends us
         self._take_up: Callable[[str], Steps] = lambda trial_id: steps(
             TrialSpec.from_json(specs[trial_id]), Ledger(root), Settings(**settings), commit=commit, retry=retry
@@ -231,6 +233,82 @@ class _Watch(tune.Callback):
         return self.specs[trial.config["trial_id"]]
 
 
+class Node(NamedTuple):
+    """What one node of a cluster answered."""
+
+    id: str
+    host: str
+    cpus: float
+    gpus: float
+    facts: dict[str, Any]
+    """Empty where it did not answer."""
+    error: str
+    clock_offset: float
+    """Seconds that its clock is ahead of ours."""
+
+
+def ask_nodes(
+    ask: Callable[[dict[str, Any]], dict[str, Any]], question: dict[str, Any], *, address: str | None
+) -> list[Node]:
+    """Call a function once on every node that is there, in the environment that a trial would have."""
+    with _cluster(address):
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        asked = []
+        for node in nodes:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            actor = ray.remote(_Asked).options(num_cpus=0, scheduling_strategy=there).remote(_environment())
+            asked.append((actor, actor.answer.remote(ask, question)))
+        return [_answer(node, *one) for node, one in zip(nodes, asked, strict=True)]
+
+
+class _Asked:
+    """A process on a node that answers what it is asked."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        _adopt(environment)
+
+    def answer(self, ask: Callable[[dict[str, Any]], dict[str, Any]], question: dict[str, Any]) -> dict[str, Any]:
+        return ask(question)
+
+    def clock(self) -> float:
+        return time.time()
+
+
+def _answer(node: dict[str, Any], actor: Any, reply: Any) -> Node:
+    facts, error, offsets = {}, "", [(0.0, 0.0)]
+    try:
+        facts = ray.get(reply, timeout=ANSWER_SECONDS)
+        offsets = [_offset(actor) for _ in range(5)]
+    except ray.exceptions.RayError as raised:
+        error = str(raised).strip().splitlines()[-1]
+    there = node["Resources"]
+    cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+    return Node(node["NodeID"], node["NodeManagerHostname"], cpus, gpus, facts, error, min(offsets)[1])
+
+
+def _offset(actor: Any) -> tuple[float, float]:
+    """How long a question took, and how far ahead the clock was that answered: the quickest answer knows best."""
+    before = time.time()
+    there = ray.get(actor.clock.remote(), timeout=ANSWER_SECONDS)
+    after = time.time()
+    return after - before, there - (before + after) / 2
+
+
+def _environment() -> dict[str, str]:
+    """What a worker has to know of the driver's environment; workers run in folders of their own."""
+    named = os.environ.get("ZOOMBENCH_PATH", "").split(os.pathsep)
+    path = os.pathsep.join(os.path.abspath(entry) for entry in named if entry)
+    return {"ZOOMBENCH_PATH": path} | ({"ZOOMBENCH_DATA": folder} if (folder := data_root()) else {})
+
+
+def _adopt(environment: dict[str, str]) -> None:
+    """In a worker: the driver's environment, but for the folder of data sets where the node has one of its own."""
+    own = os.environ.get("ZOOMBENCH_DATA", "")
+    os.environ.update(environment)
+    if os.path.isabs(own):
+        os.environ["ZOOMBENCH_DATA"] = own
+
+
 def _kill(start: dict[str, Any]) -> None:
     """End the process that started a trial, on whichever node it is."""
     nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeManagerHostname"] == start["host"]]
@@ -252,22 +330,55 @@ def _last_line(trial: Any) -> str:
 
 @contextlib.contextmanager
 def _cluster(address: str | None) -> Iterator[None]:
-    """A Ray of our own on the loopback interface, or the one at an address; ours ends with the block."""
+    """A Ray of our own on the loopback interface, or the one at an address; ours ends with the block.
+
+    Raises UsageError where no cluster answers, or not to us.
+    """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address:
-        ray.init(address=address, **quiet)
-    else:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-            **quiet,
-        )
+    with contextlib.nullcontext() if address else _kept_private():
+        try:
+            if address:
+                ray.init(address=address, **quiet)
+            else:
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _node_ip_address="127.0.0.1",
+                    **quiet,
+                )
+        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+            if not address:
+                raise
+            raise UsageError(
+                f"no Ray cluster answers at {address}: {str(error).strip().splitlines()[0]} Look at `ray status` on "
+                "its head. Ray and Python must have its versions. If it asks for a token, set RAY_AUTH_MODE=token, and "
+                "RAY_AUTH_TOKEN_PATH to a file with what `ray get-auth-token` prints on its head."
+            ) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _kept_private() -> Iterator[None]:
+    """Keep a Ray of our own to this machine and to this command.
+
+    Ray takes 127.0.0.1 for the machine's address on the network, and listens everywhere, unless it believes that it
+    cannot be part of a cluster. The token keeps out other users of the machine; Ray asks for it by default.
+    """
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    switch = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before, told = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(switch)
+    ray_constants.ENABLE_RAY_CLUSTER, os.environ[switch] = False, "0"  # for this process, and for those it starts
     try:
         yield
     finally:
-        ray.shutdown()
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        os.environ.pop(switch)
+        if told is not None:
+            os.environ[switch] = told
 
 
 def _resources(trial: TrialSpec, settings: Settings, gpus_there: float) -> dict[str, float]:

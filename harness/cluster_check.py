@@ -1,0 +1,217 @@
+"""zoombench cluster-check: what each node of a Ray cluster has, and what would fail trials there or change scores."""
+
+import argparse
+import hashlib
+import os
+import platform
+import secrets
+import shutil
+import socket
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from . import contents, lookup, planned
+from .ledger import Ledger
+from .spec import Sweep
+from .sweepfile import Data
+
+if TYPE_CHECKING:
+    from .sweep import Node
+
+DONE, WRONG = 0, 1
+CLOCK_SECONDS = 2.0
+"""Clocks may differ by so much: events and scores of one trial come from several nodes and are put in order by time."""
+FREE_GIB = 1.0
+"""Less free space than this, and checkpoints and predictions of a few trials fill the disk."""
+COLUMNS = ("CPUs", "GPUs", "Python", "zoombench", "torch", "CUDA", "Ray", "results", "data", "clock", "free")
+INSTALL = "Install the driver's version there: the same commit, `make install`, and start Ray again."
+
+
+def check_cluster(options: argparse.Namespace) -> int:
+    """One row a node; the exit code is 1 if anything is wrong."""
+    ledger = Ledger.open(Path(options.results))
+    sweep = planned.load(options.sweep, ledger) if options.sweep else None
+    token = ledger.root / f".cluster-check-{secrets.token_hex(8)}"
+    question = {"token": str(token), "secret": secrets.token_hex(16)} | _of_data(sweep)
+    token.write_text(question["secret"], encoding="utf-8")
+    try:
+        from . import sweep as on_ray
+
+        driver = look(question)
+        nodes = on_ray.ask_nodes(look, question, address=options.address)
+        written = {path.name for path in ledger.root.glob(f"{token.name}.*")}
+    finally:
+        for path in ledger.root.glob(f"{token.name}*"):
+            path.unlink(missing_ok=True)
+    table = Table(title=f"{_nodes(len(nodes))} of {options.address or 'a Ray of our own'}", title_justify="left")
+    for column in ("node", *COLUMNS, "ZOOMBENCH_DATA"):
+        table.add_column(column, overflow="fold")
+    table.add_row("driver", *_cells(driver, {}), Text(driver["data_root"]))
+    wrong = [f"driver: {said}" for key, said in _faults(driver, driver).items() if key in ("results", "data", "free")]
+    cuda = next((node.facts["cuda"] for node in nodes if node.facts.get("gpus")), "")
+    for node in nodes:
+        name = f"{node.host} ({node.id[:6]})"
+        if node.error:
+            table.add_row(name, f"{node.cpus:g}", f"{node.gpus:g}", Text("no answer !", style="red"))
+            wrong.append(f"{name}: does not answer: {node.error} Is zoombench installed there, and is it this one?")
+            continue
+        faults = _faults(node.facts, driver) | _faults_of_node(node, written, cuda=cuda)
+        cells = _cells(node.facts | {"clock": f"{node.clock_offset:+.2f} s", "cpus": f"{node.cpus:g}"}, faults)
+        table.add_row(name, *cells, Text(node.facts["data_root"]))
+        wrong += [f"{name}: {said}" for said in faults.values()]
+    if not any(node.cpus for node in nodes):
+        wrong.append(
+            "no node that is there now runs trials (all have 0 CPUs). Workers that an autoscaler starts come when "
+            "trials wait: check again once one is there."
+        )
+    Console(width=None if sys.stdout.isatty() else 240).print(table)
+    print("\n".join(wrong) or "Every node has what the driver has.")
+    return WRONG if wrong else DONE
+
+
+def look(question: dict[str, Any]) -> dict[str, Any]:
+    """What the machine that this runs on has, and how it sees the results folder and the data."""
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides the GPUs from a process that asked for none
+    import torch
+
+    from .execution import git_commit
+
+    count = torch.cuda.device_count()
+    seen = [torch.cuda.get_device_properties(index) for index in range(count)]
+    commit = git_commit()
+    return {
+        "host": socket.gethostname(),
+        "cpus": str(os.cpu_count()),
+        "gpus": [f"{one.name} {one.total_memory / 2**30:.0f} GiB" for one in seen],
+        "python": platform.python_version(),
+        "zoombench": " ".join(filter(None, (metadata.version("zoombench"), commit[:7], commit[40:]))),
+        "code": _code(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda or "none",
+        "ray": metadata.version("ray"),
+        "data_root": os.environ.get("ZOOMBENCH_DATA", ""),
+        "data": {label: _state(label, one, question) for label, one in question["data"].items()},
+    } | _seen_results(Path(question["token"]), question["secret"])
+
+
+def _of_data(sweep: Sweep | None) -> dict[str, Any]:
+    """The data sets that the trials of a sweep read from disk, and where they are said to lie."""
+    if sweep is None:
+        return {"data": {}, "where": {}}
+    chosen = {trial.dataset.label: trial.dataset for trial in sweep.runnable}
+    wanted = {
+        label: {"name": one.name, "config": one.config, "content": one.content}
+        for label, one in chosen.items()
+        if lookup.declaration("dataset", one.name).on_disk
+    }
+    return {"data": wanted, "where": sweep.settings.data.model_dump()}
+
+
+def _state(label: str, wanted: dict[str, Any], question: dict[str, Any]) -> str:
+    """`same`, or what is wrong with a data set on this machine."""
+    folder = Data(**question["where"]).folder(label, wanted["name"])
+    declared = lookup.declaration("dataset", wanted["name"])
+    absent = declared.missing(declared.config(**wanted["config"]), folder)
+    if absent:
+        return f"absent: {absent}"
+    found = contents.content(wanted["name"], wanted["config"], folder)
+    if found == wanted["content"]:
+        return "same"
+    return f"other: what {folder} holds has the fingerprint {found or '(unreadable)'}, not {wanted['content']}"
+
+
+def _seen_results(token: Path, secret: str) -> dict[str, Any]:
+    """Whether the driver's file is here, and another can be written beside it; the name of that other."""
+    answer = token.with_name(f"{token.name}.{secrets.token_hex(8)}")
+    seen: dict[str, Any] = {"results": "same", "answer": answer.name, "free": 0.0}
+    try:
+        if not token.parent.is_dir():
+            return seen | {"results": f"there is no {token.parent}"}
+        seen["free"] = shutil.disk_usage(token.parent).free / 2**30
+        if not token.exists() or token.read_text(encoding="utf-8") != secret:
+            return seen | {"results": f"{token.parent} is another folder than the driver's"}
+        answer.write_text(secret, encoding="utf-8")
+    except OSError as error:
+        return seen | {"results": f"{token.parent} cannot be read and written: {error.strerror or error}"}
+    return seen
+
+
+def _code() -> str:
+    """A hash of the code that trials run: versions and commits do not tell of edits."""
+    told = hashlib.sha256()
+    for folder in ("harness", "baselines", "datasets"):
+        for path in sorted((lookup.ROOT / folder).rglob("*.py")):
+            told.update(f"{path.relative_to(lookup.ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    return told.hexdigest()
+
+
+def _faults(facts: dict[str, Any], driver: dict[str, Any]) -> dict[str, str]:
+    """What is wrong with a machine, with the next step, by the column that shows it."""
+    faults = {}
+    for key, title in (("python", "Python"), ("torch", "torch"), ("ray", "Ray")):
+        if facts[key].split("+")[0] != driver[key].split("+")[0]:  # of torch, the build for another CUDA may differ
+            faults[key] = f"{title} {facts[key]}, and the driver has {driver[key]}. {INSTALL}"
+    if facts["code"] != driver["code"]:
+        faults["zoombench"] = (
+            f"other code of zoombench ({facts['zoombench']}) than the driver's ({driver['zoombench']}). {INSTALL}"
+        )
+    if facts["results"] != "same":
+        faults["results"] = (
+            f"results: {facts['results']}. Mount the file system of the results there too, under the same path."
+        )
+    elif facts["free"] < FREE_GIB:
+        faults["free"] = (
+            f"{facts['free']:.1f} GiB free for results, expected {FREE_GIB:g}. Free some, or give --results."
+        )
+    absent = [f"{label}: {state}" for label, state in facts["data"].items() if state != "same"]
+    if absent:
+        faults["data"] = (
+            f"data: {'; '.join(absent)}. Put the same copy there, and set ZOOMBENCH_DATA to its folder before "
+            "`ray start` on that node, or data.root in the sweep file where all nodes have one path."
+        )
+    return faults
+
+
+def _faults_of_node(node: "Node", written: set[str], *, cuda: str) -> dict[str, str]:
+    """What can be wrong with a node and not with the driver."""
+    facts, faults = node.facts, {}
+    if facts["results"] == "same" and facts["answer"] not in written:
+        faults["results"] = (
+            "results: what this node wrote does not appear at the driver. Mount the folder without caches."
+        )
+    if len(facts["gpus"]) < node.gpus:
+        faults["gpus"] = (
+            f"Ray offers {node.gpus:g} GPUs, and torch sees {len(facts['gpus'])}. Look at `nvidia-smi` there, and "
+            "whether that torch is built for CUDA."
+        )
+    if facts["gpus"] and facts["cuda"] != cuda:
+        faults["cuda"] = f"torch for CUDA {facts['cuda']}, and another node has it for {cuda}. {INSTALL}"
+    if abs(node.clock_offset) > CLOCK_SECONDS:
+        faults["clock"] = (
+            f"its clock is {node.clock_offset:+.1f} s off the driver's. Keep time by NTP (chrony) on both."
+        )
+    return faults
+
+
+def _cells(facts: dict[str, Any], faults: dict[str, str]) -> list[Text]:
+    data = ", ".join(f"{label}: {state.split(':')[0]}" for label, state in facts["data"].items())
+    shown = {
+        "gpus": ", ".join(f"{facts['gpus'].count(one)} x {one}" for one in dict.fromkeys(facts["gpus"])) or "0",
+        "results": "same" if facts["results"] == "same" else "wrong",
+        "data": data or "none asked",
+        "clock": facts.get("clock", ""),
+        "free": f"{facts['free']:.0f} GiB",
+    }
+    keys = [column.lower() for column in COLUMNS]
+    cells = {key: shown.get(key) or facts.get(key, "") for key in keys}
+    return [Text(f"{text} !", style="red") if key in faults else Text(text) for key, text in cells.items()]
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node{'' if count == 1 else 's'}"
