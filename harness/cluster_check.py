@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from . import contents, lookup, planned
+from . import contents, lookup, planned, preflight
 from .ledger import Ledger
 from .spec import Sweep
 from .sweepfile import Data
@@ -53,7 +53,11 @@ def check_cluster(options: argparse.Namespace) -> int:
     for column in ("node", *COLUMNS, "ZOOMBENCH_DATA"):
         table.add_column(column, overflow="fold")
     table.add_row("driver", *_cells(driver, {}), Text(driver["data_root"]))
-    wrong = [f"driver: {said}" for key, said in _faults(driver, driver).items() if key in ("results", "data", "free")]
+    wrong = [f"driver: {said}" for key, said in _faults(driver, driver).items() if key in ("results", "free")]
+    wrong += [
+        f"driver: data: the index files of {label} are not here, and the ids of trials hold their hash."
+        for label in (preflight.untold(sweep.runnable) if sweep else ())
+    ]
     cuda = next((node.facts["cuda"] for node in nodes if node.facts.get("gpus")), "")
     for node in nodes:
         name = f"{node.host} ({node.id[:6]})"
@@ -62,6 +66,8 @@ def check_cluster(options: argparse.Namespace) -> int:
             wrong.append(f"{name}: does not answer: {node.error} Is zoombench installed there, and is it this one?")
             continue
         faults = _faults(node.facts, driver) | _faults_of_node(node, written, cuda=cuda)
+        if not node.cpus:
+            faults.pop("data", None)  # it runs no trials, as the head of a cloud's cluster
         cells = _cells(node.facts | {"clock": f"{node.clock_offset:+.2f} s", "cpus": f"{node.cpus:g}"}, faults)
         table.add_row(name, *cells, Text(node.facts["data_root"]))
         wrong += [f"{name}: {said}" for said in faults.values()]

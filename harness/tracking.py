@@ -42,6 +42,11 @@ def tracking_uri(ledger: Ledger) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{ledger.root / 'mlflow.db'}"
 
 
+def _database(uri: str) -> Path | None:
+    """The file of a SQLite database."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:") else None
+
+
 def pending(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger) -> list[TrialSpec]:
     """The trials of which MLflow lacks something, judged by the ledger's own notes; imports no mlflow."""
     uri = tracking_uri(ledger)
@@ -113,8 +118,9 @@ def _owed(trial: TrialSpec, ledger: Ledger, uri: str, *, live: bool) -> bool:
     if state == "planned":
         return False
     sent = ledger.record(trial.id, "tracked.json").get(uri, {})
-    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
-        return True  # the database was deleted
+    database = _database(uri)
+    if database and not database.exists():
+        return True  # it was deleted
     if state == "started" and live:
         return bool(sent.get("status") != "RUNNING" or sent["scores"] < len(ledger.scores(trial.id)))
     return bool(sent.get("status") != _ENDED[state] or sent.get("attempts") != ledger.attempts(trial.id))
@@ -136,9 +142,10 @@ class _Client:
     def open(cls, sweep: Sweep, ledger: Ledger) -> Iterator["_Client"]:
         """Connect, create database, experiment and parent run where they are missing."""
         os.environ.pop("MLFLOW_RUN_ID", None)  # it would override the parent
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # a run created twice is two; we look first
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a trial
         import mlflow
 
         for noisy in ("alembic", "mlflow"):  # of tables created, of files stored: not the user's concern
@@ -147,8 +154,10 @@ class _Client:
         uri = tracking_uri(ledger)
         sweep_folder = ledger.sweep_folder(sweep.name)
         storage.make_folder(sweep_folder)
-        with ledger.lock(ledger.root / "tracking.lock"):
-            client = mlflow.MlflowClient(tracking_uri=uri)  # it creates the tables: one process at a time
+        database = _database(uri)
+        lock = database.with_name(f"{database.name}.lock") if database else ledger.root / "tracking.lock"
+        with ledger.lock(lock):  # a client creates the tables of a database: one process at a time
+            client = mlflow.MlflowClient(tracking_uri=uri)
             self = cls(client, ledger, sweep, uri, _experiment(client, ledger, uri))
             self.parent = self._run(
                 {"zoombench.sweep": sweep.name, "zoombench.ledger": ledger.identity},
@@ -241,8 +250,14 @@ def _experiment(client: Any, ledger: Ledger, uri: str) -> str:
     found = client.get_experiment_by_name(name)
     if found:
         return str(found.experiment_id)
-    local = (ledger.root / "mlflow-artifacts").as_uri() if uri.startswith("sqlite:") else None
-    return str(client.create_experiment(name, artifact_location=local))
+    local = (ledger.root / "mlflow-artifacts").as_uri() if _database(uri) else None
+    try:
+        return str(client.create_experiment(name, artifact_location=local))
+    except Exception:
+        made = client.get_experiment_by_name(name)  # by another driver, since we looked
+        if made is None:
+            raise
+        return str(made.experiment_id)
 
 
 def _flat(trial: TrialSpec) -> dict[str, Any]:

@@ -380,10 +380,8 @@ class _Trial:
             found, ranks = state["trial"], state["ranks"]
         except StorageLost:
             raise
-        except Exception as error:
-            raise CheckpointError(
-                f"{self.checkpoint} cannot be read: {type(error).__name__}: {error}. {advice}"
-            ) from error
+        except Exception as error:  # torch's own words advise to execute what a file holds
+            raise CheckpointError(f"{self.checkpoint} cannot be read ({type(error).__name__}). {advice}") from error
         if found != self.spec.id:
             raise CheckpointError(f"{self.checkpoint} is of trial {found}, expected {self.spec.id}. {advice}")
         own = ranks[self.ranks.rank] if self.ranks.rank < len(ranks) else None  # a trial may go on with more processes
