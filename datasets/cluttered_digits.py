@@ -5,6 +5,7 @@ Departures: digits and fragments are combined by maximum instead of added and cl
 no digit image, not even as a fragment, is in two splits (the original cuts clutter from one file for all).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from ..harness.tasks import Classification
-from .reading.drawing import DIGITS, Drawn, channels, labels, sprite
+from .reading.drawing import DIGITS, Drawn, Whole, channels, labels, sprites, squares
 from .reading.settings import check_settings
 
 INPUTS = ("image", "boxes")
@@ -108,23 +109,31 @@ class ClutteredDigits(Drawn):
 
     def sources(self, index: int) -> list[int]:
         """Positions in `load_digits` of every digit that an example shows, the whole ones first, then the fragments."""
-        digits, clutter = self._plan(index)
-        return [source for source, *_ in digits + clutter]
+        digits, fragments = self._plan([index])
+        return [*digits[0, :, 0].tolist(), *fragments[0, :, 0].tolist()]
 
     def __getitem__(self, index: int) -> Example:
-        digits, clutter = self._plan(index)
-        side, part = self.config.digit, self.fragment
-        canvas = np.zeros((self.config.canvas, self.config.canvas), dtype=np.uint8)
-        for source, cut_x, cut_y, x, y in clutter:
-            place = canvas[y : y + part, x : x + part]
-            np.maximum(place, sprite(source, side)[cut_y : cut_y + part, cut_x : cut_x + part], out=place)
-        for source, x, y in digits:
-            place = canvas[y : y + side, x : x + side]
-            np.maximum(place, sprite(source, side), out=place)
-        boxes: Float32[Tensor, "digits 4"] = torch.from_numpy(
-            np.array([(x, y, x + side, y + side) for _, x, y in digits], dtype=np.float32)
-        )
-        return {"image": channels(canvas), "boxes": boxes}, self._target([labels()[source] for source, *_ in digits])
+        tensors, targets = self.batch([index], INPUTS)
+        return {name: tensor[0] for name, tensor in tensors.items()}, int(targets[0])
+
+    def batch(self, indices: Sequence[int], inputs: Sequence[str]) -> tuple[dict[str, Tensor], Tensor]:
+        """These examples at once, which takes a third of the time: (inputs, classes)."""
+        digits, fragments = self._plan(indices)
+        side, part, each = self.config.digit, self.fragment, np.arange(len(indices))
+        sheet = sprites(np.concatenate([digits[..., 0], fragments[..., 0]], axis=1).ravel(), side)
+        canvases = np.zeros((len(indices), self.config.canvas, self.config.canvas), dtype=np.uint8)
+        places = squares(canvases, side)
+        for source, x, y in digits.transpose(1, 2, 0):
+            places[each, y, x] = sheet[source]
+        places, cuts = squares(canvases, part), squares(sheet, part)
+        for source, cut_x, cut_y, x, y in fragments.transpose(1, 2, 0):
+            places[each, y, x] = np.maximum(places[each, y, x], cuts[source, cut_y, cut_x])
+        corners = digits[..., 1:].astype(np.float32)
+        tensors = {"image": channels(canvases)}
+        if "boxes" in inputs:
+            tensors["boxes"] = torch.from_numpy(np.concatenate([corners, corners + side], axis=-1))
+        shown = [[labels()[source] for source in row] for row in digits[..., 0].tolist()]
+        return {name: tensors[name] for name in inputs}, torch.tensor([self._target(one) for one in shown])
 
     def _target(self, shown: list[int]) -> int:
         """The class of the digits from left to right."""
@@ -135,23 +144,19 @@ class ClutteredDigits(Drawn):
             return 10 * first + second
         return first + second if self.config.digits == "sum" else pair_class(first, second)
 
-    def _plan(self, index: int) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-        """What is drawn where: digits (source, x, y) from left to right, clutter (source, cut_x, cut_y, x, y)."""
-        drawn = self.integers(index, self._ranges)
-        first = drawn[0]
-        if self.digits == 1:
-            digits = [(first, drawn[1], drawn[2])]
-            taken = [first]
-        else:
+    def _plan(self, indices: Sequence[int]) -> tuple[Whole, Whole]:
+        """What is drawn where, of each example: digits (source, x, y) from left to right, and fragments of others
+        (source, cut_x, cut_y, x, y)."""
+        drawn = self.rows(indices, self._ranges)
+        digits = drawn[:, : 3 * self.digits].reshape(len(drawn), self.digits, 3)
+        fragments = drawn[:, 3 * self.digits :].reshape(len(drawn), self.config.distractors, 5)
+        if self.digits == 2:
             # Two sorted places in what is left of the row when both digits are taken out: they never overlap in x.
-            second = drawn[3] + (drawn[3] >= first)
-            left, right = sorted((drawn[1], drawn[4]))
-            digits = [(first, left, drawn[2]), (second, right + self.config.digit, drawn[5])]
-            taken = sorted((first, second))
-        clutter = []
-        for at in range(3 * self.digits, len(drawn), 5):
-            source = drawn[at]
-            for other in taken:  # the fragments come from other digits
-                source += source >= other
-            clutter.append((self.first + source, *drawn[at + 1 : at + 5]))
-        return [(self.first + source, x, y) for source, x, y in digits], clutter
+            digits[:, 1, 0] += digits[:, 1, 0] >= digits[:, 0, 0]
+            digits[..., 1].sort(axis=1)
+            digits[:, 1, 1] += self.config.digit
+        for taken in np.sort(digits[..., 0], axis=1).T:  # the fragments come from other digits
+            fragments[..., 0] += fragments[..., 0] >= taken[:, None]
+        digits[..., 0] += self.first
+        fragments[..., 0] += self.first
+        return digits, fragments

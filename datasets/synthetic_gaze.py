@@ -9,9 +9,9 @@ edge of a screen of 20 x 15 cm, x grows to the right of who faces the screen, wh
 Place and size of the head, light and shades are drawn without regard to the target and say nothing of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
+from ..harness.batches import collate
 from ..harness.tasks import Gaze
 from .reading.drawing import Drawn, channels
 from .reading.settings import check_settings
@@ -117,27 +118,29 @@ class SyntheticGaze(Drawn):
         super().__init__("synthetic_gaze", config, split)
 
     def __getitem__(self, index: int) -> Example:
+        return self._draw(index, INPUTS)
+
+    def batch(self, indices: Sequence[int], inputs: Sequence[str]) -> Any:
+        """These examples with these inputs alone: the three crops take longer than the frame that they are cut from."""
+        return collate([self._draw(index, inputs) for index in indices], inputs)
+
+    def _draw(self, index: int, inputs: Sequence[str]) -> Example:
         face, noise = self._plan(index)
         frame = _paint(face, noise)
         side, eye = self.config.canvas, face.eye
         right_eye, left_eye = (_square(face.x + at, face.y, 5 * eye // 8) for at in (-eye, eye))
         around = _square(face.x, face.y, 3 * eye)
-        x0, y0, x1, y1 = (int(edge * CELLS // side) for edge in around)
-        cells = np.zeros((CELLS, CELLS), dtype=np.float32)
-        cells[y0 : y1 + 1, x0 : x1 + 1] = 1
-        face_grid: Float32[Tensor, "25 25"] = torch.from_numpy(cells)
-        boxes: Float32[Tensor, "2 4"] = torch.tensor([right_eye, left_eye])
         picture = Image.fromarray(frame)
-        tensors = {
-            "image": channels(frame),
-            "boxes": boxes,
-            "face": _crop(picture, around, self.config.face_crop),
-            "eye_left": _crop(picture, left_eye, self.config.eye_crop),
-            "eye_right": _crop(picture, right_eye, self.config.eye_crop),
-            "face_grid": face_grid,
+        draw: dict[str, Callable[[], Tensor]] = {
+            "image": lambda: channels(frame),
+            "boxes": lambda: torch.tensor([right_eye, left_eye]),
+            "face": lambda: _crop(picture, around, self.config.face_crop),
+            "eye_left": lambda: _crop(picture, left_eye, self.config.eye_crop),
+            "eye_right": lambda: _crop(picture, right_eye, self.config.eye_crop),
+            "face_grid": lambda: _face_grid(around, side),
         }
         x, y = SCREEN[2] * -face.right / WHOLE, SCREEN[1] / 2 * (1 + face.down / WHOLE)
-        return tensors, torch.tensor([x, y])
+        return {name: draw[name]() for name in inputs}, torch.tensor([x, y])
 
     def _plan(self, index: int) -> tuple[Face, Shades]:
         """What is drawn, and the noise over it: the top 32 bits of Philox's words, scaled, and a byte a pixel."""
@@ -245,3 +248,11 @@ def _square(x: int, y: int, half: int) -> Box:
 def _crop(frame: Image.Image, box: Box, side: int) -> UInt8[Tensor, "3 side side"]:
     """What a box shows, at a size of its own, by Pillow's integer bilinear filter."""
     return channels(np.array(frame.resize((side, side), Image.Resampling.BILINEAR, box=box)))
+
+
+def _face_grid(around: Box, side: int) -> Float32[Tensor, "25 25"]:
+    """1 where the face is in a frame of so many pixels a side, else 0."""
+    x0, y0, x1, y1 = (int(edge * CELLS // side) for edge in around)
+    cells = np.zeros((CELLS, CELLS), dtype=np.float32)
+    cells[y0 : y1 + 1, x0 : x1 + 1] = 1
+    return torch.from_numpy(cells)

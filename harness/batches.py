@@ -6,22 +6,34 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import Dataset, default_collate
 
 Example = tuple[Any, ...]
 """(dict of tensors, target), and perhaps more."""
 
 
 @dataclass(frozen=True)
-class Collate:
-    """Examples (tensors, target, ...) to a batch of the same form, in which only some inputs are left."""
+class Batches(Dataset[Any]):
+    """A split by lists of indices instead of single ones: for a DataLoader with `batch_size=None`, in whose process
+    a batch is then put together.
 
+    A data set that has `batch(indices, inputs)` makes one at once, and only of what is asked for.
+    """
+
+    examples: Any
     inputs: tuple[str, ...]
 
-    def __call__(self, examples: Sequence[Example]) -> list[Any]:
-        """Stack a batch; whatever an example has beside its tensors is stacked as torch does it."""
-        tensors = {name: _stack([example[0][name] for example in examples]) for name in self.inputs}
-        return [tensors, *(default_collate(list(rest)) for rest in zip(*(one[1:] for one in examples), strict=True))]
+    def __getitem__(self, indices: Sequence[int]) -> Any:
+        """(dict of these inputs, targets), and whatever else the examples have, each with the batch in front."""
+        if hasattr(self.examples, "batch"):
+            return self.examples.batch(indices, self.inputs)
+        return collate([self.examples[index] for index in indices], self.inputs)
+
+
+def collate(examples: Sequence[Example], inputs: Sequence[str]) -> list[Any]:
+    """Stack a batch of examples (tensors, target, ...), as torch does it, but of some inputs only."""
+    tensors = {name: _stack([example[0][name] for example in examples]) for name in inputs}
+    return [tensors, *(default_collate(list(rest)) for rest in zip(*(one[1:] for one in examples), strict=True))]
 
 
 def _stack(tensors: list[Tensor]) -> Any:

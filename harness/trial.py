@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from . import cost, lookup, parallel, pictures, storage
 from .bad_files import Skipped, Skipping
-from .batches import Collate
+from .batches import Batches
 from .contents import content
 from .contract import Method, Output, Zoom, given
 from .errors import CheckpointError, DiskFull, NonFiniteLoss, StorageLost, TrialError, ZoombenchError
@@ -457,9 +457,9 @@ class _Trial:
         """The method's inputs and the target on the device, and which examples of the batch could be read."""
         skips = self.settings.data.on_bad_file == "skip"
         loader: DataLoader[Any] = DataLoader(
-            Skipping(self.splits[split]) if skips else self.splits[split],
-            batch_sampler=batches,
-            collate_fn=Collate(self.method.inputs),
+            Batches(Skipping(self.splits[split]) if skips else self.splits[split], tuple(self.method.inputs)),
+            batch_size=None,
+            sampler=batches,
             num_workers=self.settings.workers,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # its own: the global one belongs to dropout, and to a checkpoint

@@ -5,6 +5,7 @@ integer filter.
 """
 
 import threading
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import UInt8
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -23,6 +25,7 @@ DIGITS = {"train": (0, 1200), "validation": (1200, 1400), "test": (1400, 1797)}
 
 Grey = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
+Whole = npt.NDArray[np.int64]
 
 _LOCAL = threading.local()
 
@@ -71,10 +74,14 @@ class Drawn(Dataset[tuple[dict[str, Tensor], Any]]):
         return raw
 
     def integers(self, index: int, ranges: Words) -> list[int]:
-        """One integer below each range: the top 32 bits of a word, scaled."""
-        raw = self.words(index, len(ranges))
-        drawn: list[int] = (((raw >> np.uint64(32)) * ranges) >> np.uint64(32)).tolist()
+        """One integer below each range."""
+        drawn: list[int] = self.rows([index], ranges)[0].tolist()
         return drawn
+
+    def rows(self, indices: Sequence[int], ranges: Words) -> Whole:
+        """The same of several examples, a row each: the top 32 bits of a word, scaled."""
+        raw = np.array([self.words(index, len(ranges)) for index in indices])
+        return (((raw >> np.uint64(32)) * ranges) >> np.uint64(32)).astype(np.int64)
 
 
 @cache
@@ -99,9 +106,29 @@ def _small() -> Grey:
 @lru_cache(maxsize=4096)
 def sprite(source: int, side: int) -> Grey:
     """One digit of 8 x 8, upsampled by Pillow's integer bicubic filter; not to be written to."""
-    return np.asarray(Image.fromarray(_small()[source]).resize((side, side), Image.Resampling.BICUBIC))
+    return sprites(np.array([source]), side)[source]
 
 
-def channels(grey: Grey) -> UInt8[Tensor, "3 rows columns"]:
+def sprites(sources: Whole, side: int) -> UInt8[np.ndarray, "digits side side"]:
+    """The same of every digit, by its position in `load_digits`; black are those that nobody has asked for yet."""
+    sheet, known = _sheet(side)
+    for source in set(sources[~known[sources]].tolist()):
+        sheet[source] = Image.fromarray(_small()[source]).resize((side, side), Image.Resampling.BICUBIC)
+        known[source] = True  # last, as another thread may ask
+    return sheet
+
+
+@lru_cache(maxsize=16)
+def _sheet(side: int) -> tuple[Grey, npt.NDArray[np.bool_]]:
+    """Room for all digits at this size, which takes memory as it is filled, and which of them are drawn."""
+    return np.zeros((len(_small()), side, side), dtype=np.uint8), np.zeros(len(_small()), dtype=np.bool_)
+
+
+def squares(images: UInt8[np.ndarray, "batch rows columns"], side: int) -> UInt8[np.ndarray, "batch y x side side"]:
+    """Every square of so many pixels a side, by its upper left corner: to be read, and to be written to."""
+    return sliding_window_view(images, (side, side), axis=(1, 2), writeable=True)
+
+
+def channels(grey: Grey) -> UInt8[Tensor, "*batch 3 rows columns"]:
     """The same grey three times, in one memory: copy it before writing to it."""
-    return torch.from_numpy(grey).expand(3, -1, -1)
+    return torch.from_numpy(grey).unsqueeze(-3).expand(*grey.shape[:-2], 3, -1, -1)

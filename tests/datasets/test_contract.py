@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from zoombench.datasets.reading.folders import PICTURES
 from zoombench.harness import lookup
+from zoombench.harness.batches import Batches
 from zoombench.harness.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -154,6 +155,26 @@ def test_two_loader_workers_give_the_same_batches_as_none(case: Case) -> None:
     for (tensors, target), (others, other) in zip(alone, spread, strict=True):
         assert torch.equal(target, other)
         assert all(torch.equal(tensors[name], others[name]) for name in tensors)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_batch_holds_its_examples_and_of_them_what_is_asked_for(case: Case, split: str) -> None:
+    dataset = case.build(split)
+    if hasattr(dataset, "set_epoch"):
+        dataset.set_epoch(2)
+    declared = lookup.declaration("dataset", case.name).inputs
+    indices = [3, 0, min(9, len(dataset) - 1), 0]
+    examples = default_collate([dataset[index] for index in indices])
+    for inputs in (declared, *((name,) for name in declared)):
+        tensors, targets = Batches(dataset, inputs)[indices]
+        assert tuple(tensors) == inputs
+        assert all(torch.equal(tensors[name], examples[0][name]) for name in inputs)
+        assert all(tensors[name].dtype == examples[0][name].dtype for name in inputs)
+        assert torch.equal(targets, examples[1])
+        assert targets.dtype == examples[1].dtype
+    if hasattr(dataset, "batch"):
+        with pytest.raises(IndexError, match=f"example {len(dataset)} of {len(dataset)}"):
+            dataset.batch([0, len(dataset)], declared)
 
 
 def test_the_index_names_each_picture_of_each_split_once(listed: Case) -> None:
