@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 from torch import Tensor
 
 from ..harness.tasks import Classification

@@ -16,13 +16,21 @@ from ..harness.tasks import Classification
 from .reading.folders import absent, digest, found
 from .reading.images import Box
 from .reading.labelled import LabelledImages, square_view
-from .reading.records import Record, carved
+from .reading.records import Part, Record, carved
 from .reading.settings import check_settings
 
-INPUTS = ("image", "boxes")
+INPUTS = ("image", "boxes", "parts")
 CLASSES = 200
+PARTS = 15
 FOLDER = "CUB_200_2011"
-TABLES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "bounding_boxes.txt")
+TABLES = (
+    "images.txt",
+    "image_class_labels.txt",
+    "train_test_split.txt",
+    "bounding_boxes.txt",
+    "parts/parts.txt",
+    "parts/part_locs.txt",
+)
 SOURCE = (
     "https://www.vision.caltech.edu/datasets/cub_200_2011: open download, CUB_200_2011.tgz, 1.1 GB, "
     "md5 97eceeb196236b17998738112f37df78; Flickr images, for non-commercial research and education"
@@ -36,6 +44,7 @@ TERMS = {
 EXPECTED = {"train": 5994, "test": 5794, "classes": 200}
 TREE = """CUB_200_2011/
   images.txt  image_class_labels.txt  train_test_split.txt  bounding_boxes.txt
+  parts/parts.txt  parts/part_locs.txt
   images/001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg ..."""
 
 Value = TypeVar("Value")
@@ -75,7 +84,7 @@ def missing(config: Config, root: str | None) -> str | None:
 
 
 def fingerprint(config: Config, root: str | None) -> str:
-    """A hash of the four text files."""
+    """A hash of the text files."""
     return digest(found("cub_200", root, FOLDER, TABLES, SOURCE), files=TABLES)
 
 
@@ -86,8 +95,16 @@ def index(config: Config, root: str | None) -> list[Record]:
     classes = _table(folder / "image_class_labels.txt", _class, like=names)
     boxes = _table(folder / "bounding_boxes.txt", _box, like=names)
     splits = _table(folder / "train_test_split.txt", _split, like=names)
+    parts = _parts(folder / "parts/part_locs.txt", names)
     records = (
-        Record(splits[image], f"{FOLDER}/images/{names[image]}", classes[image], boxes=(boxes[image],), key=str(image))
+        Record(
+            splits[image],
+            f"{FOLDER}/images/{names[image]}",
+            classes[image],
+            boxes=(boxes[image],),
+            parts=parts[image],
+            key=str(image),
+        )
         for image in sorted(names)
     )
     return carved(records, per_class=config.validation_per_class, seed=config.seed)
@@ -96,8 +113,11 @@ def index(config: Config, root: str | None) -> list[Record]:
 def build(config: Config, root: str | None, split: str, image_size: int) -> LabelledImages:
     """The views of a split, at the sizes of config: image_size is not needed.
 
+    Boxes hold the whole bird; parts are the 15 of parts/parts.txt in its order.
+
     Raises ValueError for an unknown split and DataError where the set is not there or contradicts itself.
     """
+    folder = found("cub_200", root, FOLDER, (*TABLES, "images"), SOURCE)
     # The boxes are of the pictures as they are stored.
     return LabelledImages(
         "cub_200",
@@ -106,18 +126,19 @@ def build(config: Config, root: str | None, split: str, image_size: int) -> Labe
         square_view(config, split),
         split=split,
         orient=False,
+        mirrored_parts=_mirrored(folder / "parts/parts.txt"),
         may_be_empty=not config.validation_per_class,
     )
 
 
 def _table(path: Path, parse: Callable[[str], Value], like: Collection[int] | None = None) -> dict[int, Value]:
-    """What a text file says of each image: lines of an id and a value, in any order, for the same ids as `like`."""
+    """What a text file says of each id: lines of an id and a value, in any order; images are those of `like`."""
     found: dict[int, Value] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         image_id, _, value = line.strip().partition(" ")
         try:
             if int(image_id) in found:
-                raise ValueError("this image has a line already")
+                raise ValueError("this id has a line already")
             found[int(image_id)] = parse(value)
         except ValueError as error:
             raise DataError(f"{path}:{number}: {line!r} is not as expected: {error}.") from error
@@ -126,6 +147,40 @@ def _table(path: Path, parse: Callable[[str], Value], like: Collection[int] | No
         here, there = (path.name, "images.txt") if image in found else ("images.txt", path.name)
         raise DataError(f"{path.parent}: image {image} is in {here} and not in {there}. Unpack the archive again.")
     return found
+
+
+def _parts(path: Path, images: Collection[int]) -> dict[int, tuple[Part, ...]]:
+    """The parts of each image in the order of their ids, from lines of image, part, x, y and whether it is visible."""
+    found: dict[int, dict[int, Part]] = {image: {} for image in images}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            image, part, x, y, visible = line.split()
+            if int(image) not in found:
+                raise ValueError(f"images.txt has no image {image}")
+            if not 1 <= int(part) <= PARTS or int(part) in found[int(image)]:
+                raise ValueError(f"parts are counted from 1 to {PARTS}, each once an image")
+            if visible not in ("0", "1") or not (isfinite(float(x)) and isfinite(float(y))):
+                raise ValueError("a part is a finite x and y, and 1 where it is visible, else 0")
+            found[int(image)][int(part)] = Part(float(x), float(y), visible == "1")
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: {line!r} is not as expected: {error}.") from error
+    for image, parts in found.items():
+        if len(parts) < PARTS:
+            raise DataError(
+                f"{path}: image {image} has {len(parts)} parts, expected {PARTS}. Unpack the archive again."
+            )
+    return {image: tuple(parts[part] for part in range(1, PARTS + 1)) for image, parts in found.items()}
+
+
+def _mirrored(path: Path) -> list[int]:
+    """Which part takes each one's place in a mirror, counted from 0: of a left part the right one, else itself."""
+    names = _table(path, str)
+    if sorted(names) != list(range(1, PARTS + 1)):
+        raise DataError(f"{path}: parts {sorted(names)}, expected 1 to {PARTS}. Unpack the archive again.")
+    swap = {"left": "right", "right": "left"}
+    partners = [" ".join(swap.get(word, word) for word in names[part].split()) for part in sorted(names)]
+    at = {name: part - 1 for part, name in names.items()}
+    return [at.get(partner, part) for part, partner in enumerate(partners)]
 
 
 def _class(text: str) -> int:

@@ -26,7 +26,7 @@ SPLITS = ("train", "validation", "test")
 TAIL = 4096
 """Last bytes of a file that are compared before it is read whole: its first ones are often the same metadata."""
 SLACK = 1.0
-"""Pixels by which a box may leave its picture: annotations differ in whether they count pixels or their edges."""
+"""Pixels by which a box or part may leave its picture: annotations differ in whether they count pixels or edges."""
 
 Box = tuple[float, float, float, float]
 
@@ -40,6 +40,7 @@ class Record(Protocol):
     size: tuple[int, int] | None
     boxes: tuple[Box, ...]
     key: str
+    parts: Sequence[tuple[float, float, bool]]
 
 
 class Finding(NamedTuple):
@@ -94,6 +95,7 @@ def of_records(
             elif record.size and file.shape and file.shape != record.size:
                 yield Finding("size", record.path, _by(file.shape), f"{_by(record.size)}, as annotated")
             yield from _of_boxes(record.boxes, record.size or file.shape, record.path, slack=SLACK)
+            yield from _of_parts(record.parts, record.size or file.shape, record.path)
     except DataError as error:
         counts.index_read = False
         yield Finding("index", str(root), str(error), "files that agree with each other")
@@ -252,6 +254,16 @@ def _of_boxes(
             yield Finding("box", where, shown, "x0 < x1 and y0 < y1")
         elif min(x0, y0) < -slack or x1 > width + slack or y1 > height + slack:
             yield Finding("box", where, shown, f"inside {_by((width, height))}")
+
+
+def _of_parts(
+    parts: Iterable[tuple[float, float, bool]], shape: tuple[int, int] | None, where: str
+) -> Iterator[Finding]:
+    """Visible parts that lie outside the picture."""
+    width, height = shape or (math.inf, math.inf)
+    for number, (x, y, visible) in enumerate(parts, start=1):
+        if visible and not (-SLACK <= x <= width + SLACK and -SLACK <= y <= height + SLACK):
+            yield Finding("part", where, f"part {number} at {x:g}, {y:g}", f"inside {_by((width, height))}")
 
 
 def _of_tensors(values: dict[str, npt.NDArray[Any]], where: str) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
-"""Images with one label each, and perhaps a box, as square views of one size."""
+"""Images with one label each, and perhaps boxes and parts, as square views of one size."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from ...harness.errors import DataError
 from .images import Box, cut
 from .pictures import read_picture
-from .records import Record
+from .records import Part, Record
 from .splits import check_split
 from .views import central_square, drawn_square, draws, is_mirrored, own_pixels, random_resized, stretched
 
@@ -63,7 +63,9 @@ class LabelledImages(Dataset[Example]):
 
     Examples ({"image": uint8 (3, side, side)}, label), and "boxes": float32 (boxes, 4) where the pictures have some.
 
-    Boxes are x0, y0, x1, y1 in pixel edges of the view, clipped to it: one that lies outside has no area.
+    Boxes are x0, y0, x1, y1 in pixel edges of the view, clipped to it: one that lies outside has no area. There are
+    "parts", float32 (parts, 3), where the pictures have some: x, y and 1, or three zeros for one that is not visible or
+    not in the view. In a mirrored view, part k is what was part mirrored_parts[k]: a left wing becomes a right one.
     An example depends on (view, epoch, index) alone; only a view with a seed changes with the epoch. may_be_empty is of
     a validation split of which no example was asked for.
 
@@ -79,6 +81,7 @@ class LabelledImages(Dataset[Example]):
         *,
         split: str,
         orient: bool = True,
+        mirrored_parts: Sequence[int] = (),
         may_be_empty: bool = False,
     ) -> None:
         check_split(split, dataset=dataset)
@@ -89,6 +92,7 @@ class LabelledImages(Dataset[Example]):
         self.view = view
         self.split = split
         self.orient = orient
+        self.mirrored_parts = mirrored_parts
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -110,6 +114,9 @@ class LabelledImages(Dataset[Example]):
         if picture.boxes:
             boxes = [_inside(box, seen, view.side, mirrored=mirrored) for box in picture.boxes]
             tensors["boxes"] = torch.tensor(boxes, dtype=torch.float32).clamp(0, view.side)
+        if picture.parts:
+            parts = [picture.parts[at] for at in self.mirrored_parts] if mirrored else picture.parts
+            tensors["parts"] = torch.tensor([_shown(part, seen, view.side, mirrored=mirrored) for part in parts])
         assert picture.label is not None
         return tensors, picture.label
 
@@ -120,3 +127,9 @@ def _inside(box: Box, seen: Box, side: int, *, mirrored: bool) -> Box:
     x0, x1 = ((x - seen[0]) * across for x in (box[0], box[2]))
     y0, y1 = ((y - seen[1]) * down for y in (box[1], box[3]))
     return (side - x1, y0, side - x0, y1) if mirrored else (x0, y0, x1, y1)
+
+
+def _shown(part: Part, seen: Box, side: int, *, mirrored: bool) -> tuple[float, float, float]:
+    """A part of the picture in pixels of the view, or three zeros."""
+    x, y, _, _ = _inside((part.x, part.y, part.x, part.y), seen, side, mirrored=mirrored)
+    return (x, y, 1.0) if part.visible and 0 <= x <= side and 0 <= y <= side else (0.0, 0.0, 0.0)

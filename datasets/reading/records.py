@@ -7,6 +7,14 @@ from .images import Box
 from .splits import held_out
 
 
+class Part(NamedTuple):
+    """A place in the picture as it is stored; (0, 0) if it is not visible."""
+
+    x: float
+    y: float
+    visible: bool
+
+
 class Record(NamedTuple):
     """One picture that a split uses."""
 
@@ -21,6 +29,8 @@ class Record(NamedTuple):
     """In pixels of the picture as it is stored."""
     key: str = ""
     """What the set itself calls the picture."""
+    parts: tuple[Part, ...] = ()
+    """Where each part of what is shown is, all of them in one order for every picture."""
 
 
 def carved(records: Iterable[Record], *, per_class: int, seed: int) -> list[Record]:

@@ -47,11 +47,43 @@ def cub_box(image: int) -> tuple[int, int, int, int]:
     return width // 2 - 12, height // 2 - 8 - image % 3, 24, 14 + image % 3
 
 
+CUB_PARTS = [
+    "back",
+    "beak",
+    "belly",
+    "breast",
+    "crown",
+    "forehead",
+    "left eye",
+    "left leg",
+    "left wing",
+    "nape",
+    "right eye",
+    "right leg",
+    "right wing",
+    "tail",
+    "throat",
+]
+
+
+def cub_parts(image: int) -> dict[str, tuple[float, float] | None]:
+    """x and y of each part in the bird's box, None where it is not visible; one is outside every view."""
+    left, top, _, _ = cub_box(image)
+    places: dict[str, tuple[float, float] | None] = {
+        name: (left + 2.0 + number, top + 1.5) if (image + number) % 4 else None
+        for number, name in enumerate(CUB_PARTS)
+    }
+    return places | {"left eye": (left + 5.0, top + 9.0), "right eye": (left + 19.0, top + 9.0), "tail": (0.5, 0.5)}
+
+
 def write_cub(root: Path) -> None:
-    """CUB_200_2011: ids from 1, in another order in each file; a greyscale and a CMYK jpeg; a stray file."""
+    """CUB_200_2011: ids from 1, in another order in each file; a greyscale and a CMYK jpeg; a stray file.
+
+    The left eye is green and the right one blue. Parts that are not visible are at 0 0, as in the archive.
+    """
     folder = root / "CUB_200_2011"
     lines: dict[str, list[str]] = {name: [] for name in ("images", "image_class_labels", "train_test_split")}
-    lines["bounding_boxes"] = []
+    lines["bounding_boxes"], lines["parts/part_locs"] = [], []
     image = 0
     for class_id, name in CUB_CLASSES.items():
         for number in range(CUB_IMAGES):
@@ -60,12 +92,21 @@ def write_cub(root: Path) -> None:
             path = f"{name}/{bird}_{number:04d}_{image}.jpg"
             pixels = noise(*cub_size(image), seed=image)
             paint(pixels, cub_box(image), RED)
+            places = cub_parts(image)
+            for eye, colour in (("left eye", GREEN), ("right eye", BLUE)):
+                x, y = places[eye] or (0, 0)
+                paint(pixels, (int(x) - 3, int(y) - 3, 6, 6), colour)
             save(pixels, folder / "images" / path, {5: "L", 6: "CMYK"}.get(image, "RGB"))
             lines["images"].append(f"{image} {path}")
             lines["image_class_labels"].append(f"{image} {class_id}")
             lines["train_test_split"].append(f"{image} {int(number not in (1, 5))}")
+            for part, place in enumerate(places.values(), start=1):
+                x, y = place or (0.0, 0.0)
+                lines["parts/part_locs"].append(f"{image} {part} {x} {y} {int(place is not None)}")
             lines["bounding_boxes"].append(f"{image} " + " ".join(f"{float(one)}" for one in cub_box(image)))
     (folder / "images" / ".DS_Store").write_bytes(b"\0")
+    (folder / "parts").mkdir()
+    (folder / "parts" / "parts.txt").write_text("".join(f"{at} {name}\n" for at, name in enumerate(CUB_PARTS, start=1)))
     for turn, (name, content) in enumerate(lines.items()):
         shuffled = [content[at] for at in np.random.default_rng(turn).permutation(len(content))]
         (folder / f"{name}.txt").write_text("\n".join(shuffled) + "\n")

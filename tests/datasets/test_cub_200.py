@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from zoombench.datasets.cub_200 import Config, build, missing
+from zoombench.datasets.reading.views import draws, is_mirrored
 from zoombench.harness import results, spec
 from zoombench.harness.errors import DataError
 from zoombench.harness.ledger import Ledger
-from zoombench.tests.datasets.official import CUB_CLASSES, CUB_IMAGES, write_cub
+from zoombench.tests.datasets.official import CUB_CLASSES, CUB_IMAGES, CUB_PARTS, cub_parts, write_cub
 
 SMALL = Config(train_size=64, test_size=64)
 TEST_IMAGES = {1 + CUB_IMAGES * nth + number for nth in range(len(CUB_CLASSES)) for number in (1, 5)}
@@ -69,6 +70,45 @@ def test_the_box_of_a_view_holds_the_bird(data_root: str, split: str) -> None:
     assert seen > 20
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_parts_of_a_view_are_where_they_are_seen(data_root: str, split: str) -> None:
+    """The left eye is green and the right one blue; in a mirror, the green one is a right eye."""
+    dataset = build(SMALL, data_root, split, 16)
+    seen = Counter[bool]()
+    for epoch in range(4):
+        dataset.set_epoch(epoch)
+        for index, image in enumerate(ids(dataset)):
+            if image in (5, 6):  # greyscale and CMYK: no colours
+                continue
+            mirrored = split == "train" and is_mirrored(draws(SMALL.seed, epoch=epoch, index=index))
+            tensors, _ = dataset[index]
+            for name, channel in (("left eye", 1), ("right eye", 2)):
+                asked = {"left": "right", "right": "left"}[name[:-4]] + " eye" if mirrored else name
+                x, y, visible = tensors["parts"][CUB_PARTS.index(asked)].tolist()
+                pixels = tensors["image"].int()
+                others = [one for one in range(3) if one != channel]
+                rows, columns = ((pixels[channel] > 130) & (pixels[others] < 110).all(0)).nonzero(as_tuple=True)
+                middle = (columns.float().mean() + 0.5, rows.float().mean() + 0.5)
+                assert (x, y, visible) == (pytest.approx(middle[0], abs=2), pytest.approx(middle[1], abs=2), 1)
+            seen[mirrored] += 1
+    assert seen[False] > 10
+    assert (seen[True] > 10) == (split == "train")
+
+
+def test_parts_that_are_not_visible_or_not_in_the_view_are_zeros(data_root: str) -> None:
+    dataset = build(SMALL, data_root, "test", 16)
+    for index, image in enumerate(ids(dataset)):
+        parts = dataset[index][0]["parts"]
+        assert parts.shape == (15, 3)
+        assert parts.dtype == torch.float32
+        for (name, place), row in zip(cub_parts(image).items(), parts, strict=True):
+            if place is None or name == "tail":  # which is in the corner, outside the central square
+                assert row.tolist() == [0, 0, 0]
+            else:
+                assert row[2] == 1
+    assert {len(picture.parts) for picture in dataset.pictures} == {15}
+
+
 def test_training_views_are_drawn_and_mirrored_and_others_are_not(data_root: str) -> None:
     train, test = (build(SMALL, data_root, split, 16) for split in ("train", "test"))
     views = []
@@ -120,10 +160,11 @@ def replace(name: str, old: str, new: str) -> Callable[[Path], None]:
 
 
 def empty(folder: Path) -> None:
-    for path in folder.glob("*.txt"):
+    for path in (*folder.glob("*.txt"), folder / LOCS):
         path.write_text("")
 
 
+LOCS = "parts/part_locs.txt"
 MISTAKES: dict[str, tuple[Callable[[Path], None], str]] = {
     "a class of 0": (replace("image_class_labels.txt", "\n1 1\n", "\n1 0\n"), "classes are counted from 1 to 200"),
     "a class of 201": (replace("image_class_labels.txt", "\n1 1\n", "\n1 201\n"), r"labels.txt:\d+: '1 201' is not as"),
@@ -132,7 +173,17 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], str]] = {
     "a box of three numbers": (replace("bounding_boxes.txt", " 24.0 14.0", " 14.0"), "not enough values"),
     "a split that is neither": (replace("train_test_split.txt", "\n1 1\n", "\n1 2\n"), "1 stands for training"),
     "an image without a box": (replace("bounding_boxes.txt", "\n9 ", "\n999 "), "image 9 is in images.txt and not in"),
-    "an image twice": (replace("images.txt", "\n9 ", "\n8 "), "this image has a line already"),
+    "an image twice": (replace("images.txt", "\n9 ", "\n8 "), "this id has a line already"),
+    "a part of an unknown image": (replace(LOCS, "\n9 ", "\n999 "), "images.txt has no image 999"),
+    "a part 0": (replace(LOCS, "\n9 1 ", "\n9 0 "), "parts are counted from 1 to 15, each once an image"),
+    "a part twice": (replace(LOCS, "\n9 1 ", "\n9 2 "), "parts are counted from 1 to 15, each once an image"),
+    "a part that is no number": (replace(LOCS, "\n9 14 0.5", "\n9 14 nan"), "a part is a finite x and y, and 1 where"),
+    "a part half visible": (
+        replace(LOCS, "\n9 14 0.5 0.5 1", "\n9 14 0.5 0.5 2"),
+        "'9 14 0.5 0.5 2' is not as expected",
+    ),
+    "a part without a line": (replace(LOCS, "\n9 14 0.5 0.5 1\n", "\n"), "image 9 has 14 parts, expected 15"),
+    "a part without a name": (replace("parts/parts.txt", "15 throat\n", ""), r"parts \[1, .*14\], expected 1 to 15"),
     "no id": (replace("images.txt", "\n9 ", "\nnine "), "invalid literal for int"),
     "empty files": (empty, "has no picture for the train split"),
 }

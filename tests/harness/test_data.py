@@ -221,6 +221,12 @@ WRONG = {
         lambda root: edit(root, lambda records: records[4].update(boxes=[[-2, 3, 6, 5]])),
         ["box", "marks/images/4.png", "-2, 3, 6, 5", "inside 24 x 20"],
     ),
+    "a part outside": (
+        lambda root: edit(
+            root, lambda records: records[4].update(parts=[[-9, 9, False], [24.5, 3, True], [3, 25, True]])
+        ),
+        ["part", "marks/images/4.png", "part 3 at 3, 25", "inside 24 x 20"],
+    ),
     "a box of no numbers": (
         lambda root: edit(root, lambda records: records[4].update(boxes=[[3, float("nan"), 6, 5]])),
         ["box", "marks/images/4.png", "3, nan, 6, 5", "finite numbers"],

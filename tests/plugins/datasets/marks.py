@@ -65,6 +65,7 @@ def index(config: Config, root: str) -> Iterator:
             tuple(one["size"]),
             tuple(tuple(box) for box in one["boxes"]),
             one["key"],
+            tuple(tuple(part) for part in one.get("parts", ())),
         )
 
 
