@@ -47,23 +47,8 @@ def cub_box(image: int) -> tuple[int, int, int, int]:
     return width // 2 - 12, height // 2 - 8 - image % 3, 24, 14 + image % 3
 
 
-CUB_PARTS = [
-    "back",
-    "beak",
-    "belly",
-    "breast",
-    "crown",
-    "forehead",
-    "left eye",
-    "left leg",
-    "left wing",
-    "nape",
-    "right eye",
-    "right leg",
-    "right wing",
-    "tail",
-    "throat",
-]
+CUB_PARTS = ("back", "beak", "belly", "breast", "crown", "forehead", "left eye", "left leg", "left wing", "nape")
+CUB_PARTS += ("right eye", "right leg", "right wing", "tail", "throat")
 
 
 def cub_parts(image: int) -> dict[str, tuple[float, float] | None]:
