@@ -164,12 +164,10 @@ def _parts(path: Path, images: Collection[int]) -> dict[int, tuple[Part, ...]]:
             found[int(image)][int(part)] = Part(float(x), float(y), visible == "1")
         except ValueError as error:
             raise DataError(f"{path}:{number}: {line!r} is not as expected: {error}.") from error
-    for image, parts in found.items():
+    for key, parts in found.items():
         if len(parts) < PARTS:
-            raise DataError(
-                f"{path}: image {image} has {len(parts)} parts, expected {PARTS}. Unpack the archive again."
-            )
-    return {image: tuple(parts[part] for part in range(1, PARTS + 1)) for image, parts in found.items()}
+            raise DataError(f"{path}: image {key} has {len(parts)} parts, expected {PARTS}. Unpack the archive again.")
+    return {key: tuple(parts[part] for part in range(1, PARTS + 1)) for key, parts in found.items()}
 
 
 def _mirrored(path: Path) -> list[int]:
@@ -179,8 +177,8 @@ def _mirrored(path: Path) -> list[int]:
         raise DataError(f"{path}: parts {sorted(names)}, expected 1 to {PARTS}. Unpack the archive again.")
     swap = {"left": "right", "right": "left"}
     partners = [" ".join(swap.get(word, word) for word in names[part].split()) for part in sorted(names)]
-    at = {name: part - 1 for part, name in names.items()}
-    return [at.get(partner, part) for part, partner in enumerate(partners)]
+    at = {name: number - 1 for number, name in names.items()}
+    return [at.get(partner, here) for here, partner in enumerate(partners)]
 
 
 def _class(text: str) -> int:

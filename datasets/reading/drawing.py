@@ -106,14 +106,15 @@ def _small() -> Grey:
 @lru_cache(maxsize=4096)
 def sprite(source: int, side: int) -> Grey:
     """One digit of 8 x 8, upsampled by Pillow's integer bicubic filter; not to be written to."""
-    return sprites(np.array([source]), side)[source]
+    enlarged: Grey = sprites(np.array([source]), side)[source]
+    return enlarged
 
 
 def sprites(sources: Whole, side: int) -> UInt8[np.ndarray, "digits side side"]:
     """The same of every digit, by its position in `load_digits`; black are those that nobody has asked for yet."""
     sheet, known = _sheet(side)
     for source in set(sources[~known[sources]].tolist()):
-        sheet[source] = Image.fromarray(_small()[source]).resize((side, side), Image.Resampling.BICUBIC)
+        sheet[source] = np.asarray(Image.fromarray(_small()[source]).resize((side, side), Image.Resampling.BICUBIC))
         known[source] = True  # last, as another thread may ask
     return sheet
 
