@@ -60,7 +60,9 @@ def test_a_method_that_found_no_settings_stays_in_the_family():
     skipped = [row("new", seed, None, status="skipped", reason="tuning found no settings") for seed in range(3)]
     finals = [one for one in FINALS if one["method"] == "old"]
     assert family_size(table.from_rows(finals + skipped), "old") == 0  # never planned
-    assert family_size(table.from_rows(finals + skipped + searched(new=[None, None])), "old") == 1
+    both = table.from_rows(finals + skipped + searched(new=[None, None]))
+    assert family_size(both, "old") == cells(both, "old")[0].m == 1
+    assert "Family: m = 1 planned" in page.render(both, ABOUT)
 
 
 def test_a_search_says_what_it_spent_and_what_it_found():
