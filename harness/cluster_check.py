@@ -37,19 +37,9 @@ def check_cluster(options: argparse.Namespace) -> int:
     """One row a node; the exit code is 1 if anything is wrong."""
     ledger = Ledger.open(Path(options.results))
     sweep = planned.load(options.sweep, ledger) if options.sweep else None
-    token = ledger.root / f".cluster-check-{secrets.token_hex(8)}"
-    question = {"token": str(token), "secret": secrets.token_hex(16)} | _of_data(sweep)
-    token.write_text(question["secret"], encoding="utf-8")
-    try:
-        from . import sweep as on_ray
-
-        driver = look(question)
-        nodes = on_ray.ask_nodes(look, question, address=options.address)
-        written = {path.name for path in ledger.root.glob(f"{token.name}.*")}
-    finally:
-        for path in ledger.root.glob(f"{token.name}*"):
-            path.unlink(missing_ok=True)
-    table = Table(title=f"{_nodes(len(nodes))} of {options.address or 'a Ray of our own'}", title_justify="left")
+    driver, nodes, written = _ask(ledger.root, _of_data(sweep), address=options.address)
+    cuda = next((node.facts["cuda"] for node in nodes if node.facts.get("gpus")), "")
+    table = Table(title=Text(f"{_nodes(len(nodes))} of {options.address or 'a Ray of our own'}"), title_justify="left")
     for column in ("node", *COLUMNS, "ZOOMBENCH_DATA"):
         table.add_column(column, overflow="fold")
     table.add_row("driver", *_cells(driver, {}), Text(driver["data_root"]))
@@ -58,7 +48,6 @@ def check_cluster(options: argparse.Namespace) -> int:
         f"driver: data: the index files of {label} are not here, and the ids of trials hold their hash."
         for label in (preflight.untold(sweep.runnable) if sweep else ())
     ]
-    cuda = next((node.facts["cuda"] for node in nodes if node.facts.get("gpus")), "")
     for node in nodes:
         name = f"{node.host} ({node.id[:6]})"
         if node.error:
@@ -81,9 +70,23 @@ def check_cluster(options: argparse.Namespace) -> int:
     return WRONG if wrong else DONE
 
 
+def _ask(root: Path, of_data: dict[str, Any], *, address: str | None) -> tuple[dict[str, Any], list["Node"], set[str]]:
+    """What the driver and each node have, and the names of the files that the nodes wrote into the results folder."""
+    from . import sweep as on_ray
+
+    token = root / f".cluster-check-{secrets.token_hex(8)}"
+    question = of_data | {"token": str(token), "secret": secrets.token_hex(16)}
+    try:
+        token.write_text(question["secret"], encoding="utf-8")
+        driver, nodes = look(question), on_ray.ask_nodes(look, question, address=address)
+        return driver, nodes, {path.name for path in root.glob(f"{token.name}.*")}
+    finally:
+        for path in root.glob(f"{token.name}*"):
+            path.unlink(missing_ok=True)
+
+
 def look(question: dict[str, Any]) -> dict[str, Any]:
     """What the machine that this runs on has, and how it sees the results folder and the data."""
-    os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides the GPUs from a process that asked for none
     import torch
 
     from .execution import git_commit

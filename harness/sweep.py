@@ -10,6 +10,7 @@ import math
 import os
 import secrets
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -267,6 +268,7 @@ class _Asked:
 
     def __init__(self, environment: dict[str, str]) -> None:
         _adopt(environment)
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides the GPUs from a process that asked for none
 
     def answer(self, ask: Callable[[dict[str, Any]], dict[str, Any]], question: dict[str, Any]) -> dict[str, Any]:
         return ask(question)
@@ -339,6 +341,7 @@ def _cluster(address: str | None) -> Iterator[None]:
     with contextlib.nullcontext() if address else _kept_private():
         try:
             if address:
+                _knock(address)
                 ray.init(address=address, **quiet)
             else:
                 ray.init(
@@ -348,11 +351,11 @@ def _cluster(address: str | None) -> Iterator[None]:
                     _node_ip_address="127.0.0.1",
                     **quiet,
                 )
-        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+        except (OSError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
             if not address:
                 raise
             raise UsageError(
-                f"no Ray cluster answers at {address}: {str(error).strip().splitlines()[0]} Look at `ray status` on "
+                f"no Ray cluster answers at {address}: {str(error).strip().splitlines()[0]}. Look at `ray status` on "
                 "its head. Ray and Python must have its versions. If it asks for a token, set RAY_AUTH_MODE=token, and "
                 "RAY_AUTH_TOKEN_PATH to a file with what `ray get-auth-token` prints on its head."
             ) from error
@@ -360,6 +363,13 @@ def _cluster(address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray itself takes more than five minutes to say so."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=30).close()
 
 
 @contextlib.contextmanager
