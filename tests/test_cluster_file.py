@@ -170,7 +170,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def wait_for(condition, *, seconds=180):
+def wait_for(condition, *, seconds=400):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
