@@ -168,13 +168,12 @@ def cluster():
         environment["RAY_raylet_start_wait_time_s"] = "150"  # on a busy machine
         log = folder / f"{number}.log"
         with log.open("w") as stream:
-            nodes.append(
-                subprocess.Popen(command, env=environment, stdout=stream, stderr=stream, start_new_session=True)
-            )
+            streams = {"stdout": stream, "stderr": stream}
+            nodes.append(subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, **streams))
         return log
 
     def wait(log):
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 300
         while "Ray runtime started" not in log.read_text():
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
