@@ -1,5 +1,6 @@
-"""One way of running the empty trials of benchmarks.overhead, in a process of its own; prints its window."""
+"""One way of running the trials of benchmarks.overhead, in a process of its own; prints its window and peak memory."""
 
+import resource
 import sys
 import tempfile
 import time
@@ -9,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from zoombench.harness import spec, tracking
+from zoombench.harness.execution import execute
 from zoombench.harness.ledger import Ledger
 from zoombench.harness.progress import Progress
-from zoombench.harness.sweepfile import Settings
 
 Window = tuple[float, float, float, int]
 """First start, when every process had ended its first trial, last end, trials after the first of each process."""
@@ -28,6 +29,15 @@ def bare(sweep: spec.Sweep, folder: Path) -> Window:
     return began, began, time.time(), len(sweep.trials)
 
 
+def serial(sweep: spec.Sweep, folder: Path) -> Window:
+    """What `zoombench run --serial` does but for tracking, one thread each."""
+    ledger = Ledger.open(folder / "serial")
+    began = time.time()
+    for made in sweep.trials:
+        execute(made, ledger, sweep.settings, commit="")
+    return began, began, time.time(), len(sweep.trials)
+
+
 def ours(sweep: spec.Sweep, folder: Path) -> Window:
     """What `zoombench run` does, tracking included; from the first trial's start to the last one's end."""
     from zoombench.harness import sweep as on_ray
@@ -35,7 +45,7 @@ def ours(sweep: spec.Sweep, folder: Path) -> Window:
     ledger = Ledger.open(folder / "ours")
     progress = Progress(len(sweep.trials), 0, already=0, console=Console(quiet=True))
     with tracking.following(sweep, sweep.trials, ledger, say=print):
-        on_ray.launch(sweep.trials, ledger, Settings(), commit="", progress=progress)
+        on_ray.launch(sweep.trials, ledger, sweep.settings, commit="", progress=progress)
     ends: dict[int, list[float]] = {}
     starts = []
     for trial in sweep.trials:
@@ -73,5 +83,6 @@ def stock(sweep: spec.Sweep, folder: Path) -> Window:
 
 
 if __name__ == "__main__":
-    way, folder = {"bare": bare, "ours": ours, "stock": stock}[sys.argv[1]], Path(sys.argv[2])
-    print(*way(spec.load(folder / "overhead.yaml"), folder))
+    way, path = {"bare": bare, "serial": serial, "ours": ours, "stock": stock}[sys.argv[1]], Path(sys.argv[2])
+    window = way(spec.load(path), path.parent)
+    print(*window, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
