@@ -118,8 +118,9 @@ class Cluster:
         return node.is_running()
 
     def _start(self, *words: str, cpus: int) -> Process:
-        number = len(self._all) + 2
-        command = [str(BIN / "ray"), "start", "--block", *words, f"--node-ip-address=127.0.0.{number}"]
+        number = len(self._all) + 3
+        host = 2 if "--head" in words else number
+        command = [str(BIN / "ray"), "start", "--block", *words, f"--node-ip-address=127.0.0.{host}"]
         command += [f"--num-cpus={cpus}", "--num-gpus=0", f"--object-store-memory={OBJECT_STORE_BYTES}"]
         command += [f"--temp-dir={self.folder / str(number)}"]
         node = Process(command, self.environment, self.folder / f"{number}.log", self.folder)
