@@ -113,6 +113,12 @@ class Ledger:
                 return True
         return False
 
+    def begun(self, trials: Iterable[TrialSpec]) -> list[TrialSpec]:
+        """Those that have a folder, by one look at the disk for all of them."""
+        folder = self.root / "trials"
+        there = set(storage.patiently(folder, lambda: os.listdir(folder)))
+        return [trial for trial in trials if trial.id in there]
+
     def start_over(self, trial_id: str) -> None:
         """Forget what an attempt left that can not be gone on from, but for the events."""
         for name in ("checkpoint.pt", "metrics.jsonl", "cost.json", "tracked.json"):

@@ -100,10 +100,13 @@ def following(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger, *, say:
 
 
 def _follow(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger, stop: threading.Event, say: Any) -> None:
-    pause = PAUSE
+    pause, left = PAUSE, list(trials)
     while not stop.wait(pause):
         try:
-            sync(sweep, trials, ledger, live=True)
+            begun = ledger.begun(left)
+            done = {trial.id for trial in begun if ledger.state(trial.id) == "done"}
+            sync(sweep, begun, ledger, live=True)
+            left = [trial for trial in left if trial.id not in done]  # sent, for good: not read again every time
             pause = PAUSE
         except TrackingError as error:
             if pause == PAUSE:

@@ -128,3 +128,16 @@ def test_two_results_folders_on_one_server_keep_their_runs_apart(sweep, ledger, 
     tracking.sync(renamed, renamed.runnable, other)
     trial_ids = [run.data.tags.get("zoombench.trial_id") for run in runs(ledger)[1]]
     assert trial_ids.count(renamed.trials[0].id) == 2
+
+
+def test_while_a_sweep_runs_what_is_done_and_sent_is_not_looked_at_again(sweep, ledger, sweep_file, monkeypatch):
+    [done, failed], [planned] = sweep.trials, spec.load(sweep_file(file="more", seeds=[7])).trials
+    looked = []
+    monkeypatch.setattr(tracking, "PAUSE", 0.02)
+    monkeypatch.setattr(tracking, "sync", lambda sweep, trials, ledger, live=False: looked.append((live, trials)))
+    with tracking.following(sweep, [done, failed, planned], ledger, say=print):
+        deadline = time.monotonic() + 20
+        while len(looked) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert looked[:2] == [(True, [done, failed]), (True, [failed])]
+    assert looked[-1] == (False, [done, failed, planned]), "at the end every trial is"
