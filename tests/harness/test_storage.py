@@ -56,6 +56,7 @@ def test_every_look_at_the_ledger_waits_for_its_folder(ledger, away):
         "state": (lambda: ledger.state("t"), "done"),
         "record": (lambda: ledger.record("t", "done.json"), {"value": 1}),
         "attempts": (lambda: ledger.attempts("t"), 1),
+        "begun": (lambda: ledger.begun([]), []),
         "held": (lambda: ledger.is_held("t"), False),
     }
     said = []
