@@ -3,6 +3,7 @@
 Torch-free, so that a sweep file can be checked in well under a second.
 """
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -25,8 +26,12 @@ class Budget(BaseModel):
     """Weights it starts from: torchvision's by name (IMAGENET1K_V1), a checkpoint by path, or none."""
     epochs: int = Field(ge=1)
     batch: int = Field(default=64, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
+    """Examples that go through the network together: a batch is learned from in even pieces of at most so many, whose
+    gradients are added up. Left out: all of a batch. Part of a trial's id where it is given, as BatchNorm sees it."""
     cpus: int = Field(default=1, ge=1)
-    """CPU threads of one trial. Not part of a trial's id."""
+    """CPUs that a trial holds, and its threads, unless settings.cpu_threads says otherwise. Not part of a trial's
+    id."""
     gpus: float | None = Field(default=None, ge=0)
     """GPUs of one trial, fractions allowed; left out: 1 where there is a GPU, else 0. Not part of a trial's id."""
     processes: int | None = Field(default=None, ge=1)
@@ -48,7 +53,24 @@ class Budget(BaseModel):
             raise ValueError(f"each process has a GPU of its own, and gpus is {gpus:g}; on the CPU gpus is 0")
         if processes is not None and batch is not None and processes > batch:
             raise ValueError(f"a batch of {batch} cannot be shared by so many processes")
+        micro_batch = info.data.get("micro_batch")
+        if processes is not None and batch is not None and micro_batch is not None:
+            least = batch // math.ceil(batch / micro_batch)
+            if processes > least:
+                raise ValueError(f"pieces of {least} examples (micro_batch) cannot be shared by so many processes")
         return processes
+
+    @field_validator("micro_batch")
+    @classmethod
+    def _less_than_the_batch(cls, micro_batch: int | None, info: ValidationInfo) -> int | None:
+        batch = info.data.get("batch")
+        if micro_batch is not None and batch is not None and micro_batch >= batch:
+            raise ValueError(f"it must be below batch, {batch}, or it changes nothing: leave it out")
+        return micro_batch
+
+    def pieces(self, batch: int) -> int:
+        """In how many pieces a batch of so many examples is learned from."""
+        return 1 if self.micro_batch is None else math.ceil(batch / self.micro_batch)
 
     @property
     def gpus_where_there_are(self) -> float:

@@ -84,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
         add_address(sub)
         sub.add_argument("-n", "--dry-run", action="store_true", help="show what would run, and stop")
         sub.add_argument("--device", choices=("auto", "cpu", "cuda"), help="overrides settings.device")
-        sub.add_argument("--amp", action="store_true", default=None, help="overrides settings.amp")
+        sub.add_argument("--precision", choices=("float32", "bf16", "fp16"), help="overrides settings.precision")
+        sub.add_argument("--compile", action="store_true", default=None, help="overrides settings.compile")
         sub.add_argument("--workers", type=int, metavar="N", help="overrides settings.workers")
         sub.add_argument("--trials-at-once", type=int, metavar="N", help="overrides settings.trials_at_once")
 

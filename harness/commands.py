@@ -201,7 +201,9 @@ def _waiting(sweep: Sweep, options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace, sweep: Sweep) -> Settings:
-    asked: dict[str, Any] = {key: getattr(options, key) for key in ("device", "amp", "workers", "trials_at_once")}
+    asked: dict[str, Any] = {
+        key: getattr(options, key) for key in ("device", "precision", "compile", "workers", "trials_at_once")
+    }
     for key in ("workers", "trials_at_once"):
         if asked[key] is not None and asked[key] < (1 if key == "trials_at_once" else 0):
             raise UsageError(f"--{key.replace('_', '-')} {asked[key]}: expected a positive number.")

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any, Literal
 
 from . import lookup, storage
+from .budget import Budget
 from .errors import Preempted, StorageLost, TimedOut, TrialBusy, WorkerLost, ZoombenchError
 from .ledger import Ledger, append_line, now
 from .spec import TrialSpec
@@ -120,15 +121,15 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
     except StorageLost:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it ends this trial alone
+        ran_out = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
         ledger.fail(
             spec.id,
             error_class=type(error).__name__,
-            message=_message(error),
+            message=_message(error) + (_less_memory(spec.budget) if ran_out else ""),
             traceback=traceback.format_exc(),
             commit=commit,
             attempts=attempt,
         )
-        ran_out = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
         return "out of memory" if ran_out else "failed"
     finally:
         _release_memory(settings)
@@ -154,6 +155,17 @@ def _message(error: BaseException) -> str:
     if rest and re.fullmatch(r"Caught \S+ in DataLoader worker process \d+\.", first):
         return rest[-1].partition(": ")[2] or rest[-1]
     return said
+
+
+def _less_memory(budget: Budget) -> str:
+    """What to try where memory ran out."""
+    together = budget.micro_batch or budget.batch
+    if together == 1:
+        return " A batch goes through the network one by one already: try a smaller image_size or another precision."
+    return (
+        f" {together} examples went through the network together: give the budget a micro_batch of {together // 2}, "
+        "which learns from the same batch in pieces."
+    )
 
 
 @contextmanager

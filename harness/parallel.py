@@ -6,6 +6,7 @@ rank has a device of its own and they speak NCCL, on the CPU gloo. Every rank ru
 
 import contextlib
 import gc
+import itertools
 import json
 import os
 import signal
@@ -47,6 +48,12 @@ def processes(spec: TrialSpec, device: torch.device) -> int:
     return max(1, int(spec.budget.gpus_where_there_are)) if device.type == "cuda" else 1
 
 
+def cut(items: Sequence[int], count: int) -> list[list[int]]:
+    """So many parts in a row, whose sizes differ by one where they do not divide."""
+    ends = [part * len(items) // count for part in range(count + 1)]
+    return [list(items[start:end]) for start, end in itertools.pairwise(ends)]
+
+
 @dataclass
 class Ranks:
     """The processes of a trial, as one of them sees them. One alone does everything and waits for nobody."""
@@ -72,8 +79,7 @@ class Ranks:
 
     def share(self, batch: Sequence[int]) -> list[int]:
         """The examples of a batch that are this rank's; shares differ by one where the batch does not divide."""
-        ends = [rank * len(batch) // self.count for rank in (self.rank, self.rank + 1)]
-        return list(batch[ends[0] : ends[1]])
+        return cut(batch, self.count)[self.rank]
 
     def join(self, method: Method) -> Method:
         """The method as all ranks train it: one set of weights, and BatchNorm over the whole batch."""
@@ -107,8 +113,12 @@ class Ranks:
             gc.collect()
 
     def scale(self, loss: Tensor, *, share: int, batch: int) -> Tensor:
-        """A rank's mean loss, so weighted that the mean over ranks is the mean over the batch."""
-        return loss if self.count == 1 else loss * (share * self.count / batch)
+        """A rank's mean loss of its share of a piece, so weighted that sums over pieces have the batch's as mean."""
+        return loss if share * self.count == batch else loss * (share * self.count / batch)
+
+    def apart(self, forward: nn.Module) -> contextlib.AbstractContextManager[None]:
+        """Where what wrap gave leaves gradients with this rank, to be added up before they are averaged."""
+        return forward.no_sync() if isinstance(forward, DistributedDataParallel) else contextlib.nullcontext()
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over the ranks, for all of them."""

@@ -22,7 +22,10 @@ _COPIED = (
     "train_seconds",
     "commit",
     "device",
-    "amp",
+    "precision",
+    "compiled",
+    "cpu_threads",
+    "skipped_steps",
     "processes",
     "torch",
     "started",
@@ -105,9 +108,6 @@ def cautions(sweep: Sweep, ledger: Ledger) -> tuple[str, ...]:
             for label, codes in made.items()
             if len(codes) > 1
         ]
-    amp = [bool(record["amp"]) for trial in sweep.runnable if (record := ledger.record(trial.id, "done.json"))]
-    if any(amp):
-        notes.append(f"{sum(amp)} of {len(amp)} trials trained under automatic mixed precision (bfloat16).")
     kinds: tuple[Kind, ...] = ("method", "dataset")
     for kind in kinds:
         for label, choice in {getattr(one, kind).label: getattr(one, kind) for one in sweep.runnable}.items():

@@ -71,12 +71,16 @@ class TrialSpec:
             "method": [self.method.name, self.method.version, self._by_content(self.method.config)],
             "dataset": [self.dataset.name, self.dataset.version, self.dataset.config]
             + ([self.dataset.content] if self.dataset.content else []),
-            "budget": self._by_content(self.budget.model_dump(exclude={"cpus", "gpus", "processes"}))
-            | {"overview_size": self.budget.overview},
+            "budget": self._by_content(self._of_budget()) | {"overview_size": self.budget.overview},
             "training": self.training.model_dump(),
             "seed": self.seed,
         } | ({"purpose": self.purpose} if self.purpose == "tuning" else {})
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+    def _of_budget(self) -> dict[str, Any]:
+        """What of the budget changes numbers by more than rounding."""
+        unset = {"micro_batch"} if self.budget.micro_batch is None else set()  # as ids were before there was one
+        return self.budget.model_dump(exclude={"cpus", "gpus", "processes"} | unset)
 
     def _by_content(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -14,6 +14,7 @@ from .lookup import closest, complaint, explain
 from .search_space import FIRST_SEED, Tuning
 
 SWEEPS = Path(__file__).parent / "sweeps"
+Precision = Literal["float32", "bf16", "fp16"]
 LABEL = re.compile(r"[^\s/\\\x00-\x1f][^/\\\x00-\x1f]{0,79}")
 
 
@@ -55,8 +56,13 @@ class Running(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    amp: bool = False
-    """Automatic mixed precision in bfloat16."""
+    precision: Precision = "float32"
+    """bf16 and fp16 are mixed precision by torch's autocast; fp16 scales gradients, and needs a GPU to be fast."""
+    compile: bool = False
+    """Train the method through torch.compile; where that fails, it trains as it is and the trial's log says so."""
+    cpu_threads: int | None = Field(default=None, ge=1)
+    """Threads that a trial computes with on the CPU, all its processes together; left out: budget.cpus. What Ray
+    reserves is budget.cpus. Loader processes have a thread each, which is not counted."""
     workers: int = Field(default=0, ge=0)
     """Data loader processes of one trial; 0 loads in the trial's own process."""
     trials_at_once: int | None = Field(default=None, ge=1)
@@ -123,9 +129,11 @@ class SweepFile(BaseModel):
 
     @field_validator("settings", mode="before")
     @classmethod
-    def _refuse_data_root(cls, settings: object) -> object:
+    def _refuse_old_keys(cls, settings: object) -> object:
         if isinstance(settings, dict) and "data_root" in settings:
             raise ValueError("data_root is a section of its own now: write `data: {root: FOLDER}` beside settings")
+        if isinstance(settings, dict) and "amp" in settings:
+            raise ValueError("amp is called precision now: write `precision: bf16` for true, and nothing for false")
         return settings
 
     @field_validator("methods", "datasets", "budgets", mode="after")

@@ -17,18 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from . import cost, lookup, parallel, pictures, storage
-from .bad_files import Skipped, Skipping
-from .batches import Batches
+from . import cost, lookup, parallel, pictures, precision, storage
+from .bad_files import Skipped
+from .batches import Loader
 from .contents import content
 from .contract import Method, Output, Zoom, given
 from .errors import CheckpointError, DiskFull, NonFiniteLoss, StorageLost, TrialError, ZoombenchError
+from .learning import Learner
 from .ledger import write_file, write_json
 from .parallel import Ranks
 from .randomness import get_random_state, seed_everything, set_random_state, stream_seed
-from .recipe import recipe
 from .spec import Choice, TrialSpec
 from .sweepfile import Settings
 from .tasks import Task
@@ -90,24 +89,43 @@ def run_as(
     stop: Callable[[], ZoombenchError | None] = never,
 ) -> Iterator[Score]:
     """What `run` does, in one of the trial's processes: only the one that leads writes to workdir, or is stopped."""
-    torch.set_num_threads(max(1, spec.budget.cpus // ranks.count))
+    torch.set_num_threads(max(1, cpu_threads(spec, settings) // ranks.count))
     trial = _Trial.build(spec, workdir, settings, ranks, stop)
-    trial.measure_cost(note)
-    trial.begin()
-    if storage.is_there(trial.checkpoint):
-        trial.restore()
-        note("resume", epoch=trial.epoch, step=trial.step)
-    yield from trial.history
-    while trial.epoch < spec.budget.epochs:
-        known = len(trial.history)
-        trial.train_epoch()
-        trial.judge_epoch()
-        trial.save()
-        note("epoch", epoch=trial.epoch)
-        yield from trial.history[known:]
-        if trial.epoch < spec.budget.epochs and (end := ranks.as_rank_0_says(stop())):
-            raise end
-    yield from trial.finish(note)
+    _share_memory(spec, trial.device)
+    try:
+        trial.measure_cost(note)
+        trial.begin(note)
+        if storage.is_there(trial.checkpoint):
+            trial.restore()
+            note("resume", epoch=trial.epoch, step=trial.step)
+        yield from trial.history
+        while trial.epoch < spec.budget.epochs:
+            known = len(trial.history)
+            trial.train_epoch()
+            trial.judge_epoch()
+            trial.save()
+            note("epoch", epoch=trial.epoch)
+            yield from trial.history[known:]
+            if trial.epoch < spec.budget.epochs and (end := ranks.as_rank_0_says(stop())):
+                raise end
+        yield from trial.finish(note)
+    finally:
+        trial.loader.close()
+
+
+def cpu_threads(spec: TrialSpec, settings: Settings) -> int:
+    """What a trial computes with on the CPU, all its processes together."""
+    return settings.cpu_threads or spec.budget.cpus
+
+
+def _share_memory(spec: TrialSpec, device: torch.device) -> None:
+    """Hold a trial that has a fraction of a GPU to that fraction of its memory.
+
+    So a trial runs out of memory by what it takes itself, never by what its neighbours take: it is an outcome that
+    counts. The CUDA context of each process, some hundred MiB, comes on top.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(min(1.0, spec.budget.gpus_where_there_are or 1.0), device)
 
 
 def pick_device(spec: TrialSpec, settings: Settings) -> torch.device:
@@ -151,12 +169,8 @@ class _Trial:
     task: Task
     splits: dict[str, Any]
     method: Method
-    forward: nn.Module
-    """What is called in training: the method, or what averages its gradients over the ranks."""
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    steps: int
-    """Steps of one epoch."""
+    learner: Learner
+    loader: Loader
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
@@ -202,9 +216,6 @@ class _Trial:
         module = lookup.load("method", spec.method.name)
         seed_everything(spec.seed, "initialisation", *ranks.seed_parts)
         method = module.build(module.Config(**spec.method.config), task, spec.budget).to(device)
-        groups = method.parameter_groups(spec.training.learning_rate)
-        steps = max(1, len(splits["train"]) // spec.budget.batch)
-        optimizer, schedule = recipe(spec.training, groups, steps=steps, epochs=spec.budget.epochs)
         return cls(
             spec=spec,
             workdir=workdir,
@@ -215,10 +226,14 @@ class _Trial:
             task=task,
             splits=splits,
             method=method,
-            forward=method,
-            optimizer=optimizer,
-            schedule=schedule,
-            steps=steps,
+            learner=Learner(method, spec, settings, ranks, device, examples=len(splits["train"])),
+            loader=Loader(
+                splits,
+                inputs=method.inputs,
+                workers=settings.workers,
+                device=device,
+                skips=settings.data.on_bad_file == "skip",
+            ),
         )
 
     def measure_cost(self, note: Callable[..., None]) -> None:
@@ -227,8 +242,8 @@ class _Trial:
         A method whose cost cannot be measured is trained all the same: its cost stays absent from the table.
         """
         if self.ranks.leads and not storage.is_there(self.workdir / "cost.json"):
-            batch = list(range(min(self.spec.budget.batch, len(self.splits["train"]))))
-            inputs, target, _ = next(self._load("train", [batch]))
+            *_, together = parallel.cut(range(self.learner.batch), self.spec.budget.pieces(self.learner.batch))
+            inputs, target, _ = next(self._load("train", [together]))
             try:
                 measured = cost.measure(self.method, inputs=inputs, target=target, autocast=self._autocast)
             except Exception as error:  # noqa: BLE001 - a stranger's method may not be copied, or not fit twice
@@ -236,28 +251,28 @@ class _Trial:
             else:
                 write_json(self.workdir / "cost.json", asdict(measured))
 
-    def begin(self) -> None:
+    def begin(self, note: Callable[..., None] = ignore) -> None:
         """Where training starts, in all ranks: the same weights, and random numbers of their own."""
         self.method = self.ranks.join(self.method)
+        self.learner.begin(self.method, note)
         seed_everything(self.spec.seed, "training", *self.ranks.seed_parts)
 
     def train_epoch(self) -> None:
         """From the step where the trial stands to the end of the epoch."""
-        budget, train = self.spec.budget, self.splits["train"]
+        budget, train, steps = self.spec.budget, self.splits["train"], self.learner.steps
         self.epoch_random_state = get_random_state(self.device)
         self.method.train()
         self.method.start_epoch(self.epoch, budget.epochs)
-        if hasattr(train, "set_epoch"):
-            train.set_epoch(self.epoch)
         if self.random_state is not None:
             set_random_state(self.random_state)
             self.random_state = None
         order = torch.Generator().manual_seed(stream_seed(self.spec.seed, "order", self.epoch))
         indices = torch.randperm(len(train), generator=order).tolist()
-        batches = [indices[i * budget.batch : (i + 1) * budget.batch] for i in range(self.step, self.steps)]
-        self.forward = self.ranks.wrap(self.method)
+        batches = [indices[i * budget.batch : (i + 1) * budget.batch] for i in range(self.step, steps)]
+        mine = [[index for piece in self.learner.share(batch) for index in piece] for batch in batches]
+        self.learner.start_epoch()
         resumed_at, saved = time.monotonic(), time.monotonic()
-        for inputs, target, _ in self._load("train", [self.ranks.share(batch) for batch in batches]):
+        for inputs, target, _ in self._load("train", mine):
             self.unread.append(self._step(inputs, target))
             self.step += 1
             if len(self.unread) >= CHECK_EVERY:
@@ -273,7 +288,7 @@ class _Trial:
         self._read_losses()
         self.train_seconds += time.monotonic() - resumed_at
         self.epoch += 1
-        self.history.append(Score("train", self.epoch, "loss", self.loss_sum / self.steps))
+        self.history.append(Score("train", self.epoch, "loss", self.loss_sum / steps))
         self.step, self.loss_sum = 0, 0.0
 
     def _what_now(self, seconds: float) -> tuple[bool, ZoombenchError | None]:
@@ -281,7 +296,7 @@ class _Trial:
 
         Several ranks ask the first only where they wait for each other anyway.
         """
-        if self.step >= self.steps or (self.ranks.count > 1 and self.unread):
+        if self.step >= self.learner.steps or (self.ranks.count > 1 and self.unread):
             return False, None
         end = self.stop()
         return self.ranks.as_rank_0_says((end is not None or seconds > self.settings.checkpoint_seconds, end))
@@ -340,7 +355,10 @@ class _Trial:
             "gpu_hours": self._gpus() * self.train_seconds / 3600,
             "bad_files": self.skipped.count,
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else _cpu_name(),
-            "amp": self.settings.amp,
+            "precision": self.settings.precision,
+            "compiled": self.learner.compiled,
+            "cpu_threads": cpu_threads(self.spec, self.settings),
+            "skipped_steps": self.learner.skipped_steps,
             "torch": torch.__version__,
         }
 
@@ -360,8 +378,7 @@ class _Trial:
         state = {
             "trial": self.spec.id,
             "model": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            **self.learner.state_dict(),
             "ranks": own,
             "epoch": self.epoch,
             "step": self.step,
@@ -386,8 +403,7 @@ class _Trial:
             raise CheckpointError(f"{self.checkpoint} is of trial {found}, expected {self.spec.id}. {advice}")
         own = ranks[self.ranks.rank] if self.ranks.rank < len(ranks) else None  # a trial may go on with more processes
         self.method.load_state_dict(state["model"] | (own["extra"] if own else {}))
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        self.learner.load_state_dict(state)
         if own:
             set_random_state(own["epoch_random"] if state["step"] else own["random"])
             self.random_state = own["random"] if state["step"] else None
@@ -401,21 +417,7 @@ class _Trial:
             return torch.load(stream, map_location=self.device, weights_only=True)
 
     def _step(self, inputs: dict[str, Tensor], target: Tensor) -> Tensor:
-        """One step on this rank's share of a batch; the loss, so weighted that its mean over ranks is the batch's."""
-        with self._autocast():
-            loss: Tensor | None = self.forward(**given(self.method, inputs), target=target).loss
-        if loss is None:
-            raise TrialError(
-                f"{self.spec.method.name}: forward was given a target and returned an Output without loss."
-            )
-        batch = min(self.spec.budget.batch, len(self.splits["train"]))
-        loss = self.ranks.scale(loss, share=len(target), batch=batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.method.parameters(), self.spec.training.clip)
-        self.optimizer.step()
-        self.schedule.step()
-        return loss.detach()
+        return self.learner.step(inputs, target)
 
     @torch.no_grad()
     def _judge(self, split: str) -> tuple[dict[str, Tensor], tuple[dict[str, Tensor], Output] | None]:
@@ -431,7 +433,7 @@ class _Trial:
         batches = [list(range(i, min(i + batch, size))) for i in range(0, size, batch)]
         mine = batches[self.ranks.rank :: self.ranks.count]
         for indices, (inputs, target, read) in zip(mine, self._load(split, mine), strict=True):
-            with self._autocast():
+            with self._autocast(), self.learner.uncompiled():
                 output = self.method(**given(self.method, inputs))
             prediction = output.prediction.float()
             finite &= prediction.isfinite().all()
@@ -455,23 +457,14 @@ class _Trial:
 
     def _load(self, split: str, batches: Sequence[list[int]]) -> Iterator[tuple[dict[str, Tensor], Tensor, list[int]]]:
         """The method's inputs and the target on the device, and which examples of the batch could be read."""
-        skips = self.settings.data.on_bad_file == "skip"
-        loader: DataLoader[Any] = DataLoader(
-            Batches(Skipping(self.splits[split]) if skips else self.splits[split], tuple(self.method.inputs)),
-            batch_size=None,
-            sampler=batches,
-            num_workers=self.settings.workers,
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # its own: the global one belongs to dropout, and to a checkpoint
-        )
-        for indices, (tensors, target, *are_it) in zip(batches, loader, strict=True):
+        loaded = self.loader.load(split, self.epoch, batches)
+        for indices, (inputs, target, are_it) in zip(batches, loaded, strict=True):
             read = indices
-            if are_it and not are_it[0].all():
-                read = [index for index, is_it in zip(indices, are_it[0].tolist(), strict=True) if is_it]
+            if are_it is not None and not are_it.all():
+                read = [index for index, is_it in zip(indices, are_it.tolist(), strict=True) if is_it]
                 for index in set(indices) - set(read):
                     self.skipped.note(split, index, self.splits[split])
-            inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
-            yield inputs, target.to(self.device, non_blocking=True), read
+            yield inputs, target, read
 
     def _join_skipped(self) -> None:
         """What any rank found unreadable, for all of them; raises DataError where there is too much of it."""
@@ -485,7 +478,7 @@ class _Trial:
         return self.spec.budget.gpus_where_there_are
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.amp)
+        return precision.autocast(self.settings.precision, self.device)
 
     def _read_losses(self) -> None:
         """Add the unread losses to the epoch's sum; raises NonFiniteLoss at the first that is not finite."""

@@ -53,6 +53,7 @@ def cautions(table: pd.DataFrame, found: Sequence[Cell]) -> list[str]:
             f"Some comparisons have {min(sizes)} complete {plural(min(sizes), 'pair')}. Below {least}, no "
             f"distribution-free test can reach {alpha:g}, so the claims rest on the t test."
         )
+    listed += _precisions(table)
     counted = outcomes(table)
     unnamed = int((counted & table["error_class"].isna()).sum())
     if unnamed:
@@ -76,3 +77,18 @@ def cautions(table: pd.DataFrame, found: Sequence[Cell]) -> list[str]:
         more = f"; and {len(unsaid) - 5} more, under not finished" if len(unsaid) > 5 else ""
         listed.append(f"The table is not dense: {'; '.join(unsaid[:5])}{more}.")
     return listed
+
+
+def _precisions(table: pd.DataFrame) -> list[str]:
+    """What was trained in mixed precision, and where that is compared with what was not."""
+    known = table[table["precision"].notna()]
+    used = {str(name): int(n) for name, n in known["precision"].value_counts().sort_index().items()}
+    short = [f"{name} × {n}" for name, n in used.items() if name != "float32"]
+    if not short:
+        return []
+    cells = known.groupby(["dataset", "budget"], dropna=False)["precision"].agg(lambda names: sorted(set(names)))
+    mixed = [f"{dataset}, {budget} ({' and '.join(names)})" for (dataset, budget), names in cells.items() if names[1:]]
+    said = f"Trained in mixed precision, of {len(known)} trials: {', '.join(short)}."
+    if mixed:
+        said += f" Different precisions are compared with each other on {'; '.join(mixed)}: run all in one."
+    return [said]

@@ -74,7 +74,7 @@ def read(path: Path) -> Given:
         raw[name] = default if blank.all() else raw[name].where(~blank, default)
     if "unit" in raw.columns:
         raw["unit"] = raw["unit"].where(~_empty(raw["unit"]), None)
-    for name in ("higher_is_better", "competes", "amp"):
+    for name in ("higher_is_better", "competes", "compiled"):
         if name in raw.columns:
             raw[name] = [_boolean(cell, name, file) for cell in raw[name]]
     if "trial_id" not in raw.columns:

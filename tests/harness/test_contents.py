@@ -112,6 +112,10 @@ MISTAKES = {
         {"settings": {"data_root": "/data"}},
         r"settings: data_root is a section of its own now: write `data: \{root: FOLDER\}`",
     ),
+    "the old key of precision": (
+        {"settings": {"amp": True}},
+        r"settings: amp is called precision now: write `precision: bf16` for true, and nothing for false",
+    ),
     "a root of nothing here": (
         {"data": {"roots": {"mark": "/data"}}},
         r"data.roots.mark: no dataset of this label or name. Did you mean marks\?",

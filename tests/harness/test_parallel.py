@@ -30,8 +30,9 @@ SGD = {"optimizer": "sgd", "learning_rate": 0.05}  # AdamW makes a step of the r
 def made(sweep_file):
     """A trial whose batches of 9 do not divide by two, and whose last test batch holds one example."""
 
-    def make(processes: int = 2, epochs: int = 3, batch: int = 9, **config) -> TrialSpec:
+    def make(processes: int = 2, epochs: int = 3, batch: int = 9, micro_batch=None, **config) -> TrialSpec:
         budget = {"image_size": 16, "epochs": epochs, "batch": batch, "gpus": 0, "processes": processes}
+        budget |= {"micro_batch": micro_batch}
         method = {"tiny": {"dropout": 0.0} | config}
         return spec.load(sweep_file(methods=method, budgets={"b": budget}, training=SGD)).trials[0]
 
@@ -72,6 +73,14 @@ def test_two_processes_train_as_one(made, tmp_path, config):
     tables = [pq.read_table(tmp_path / name / "predictions.parquet").to_pydict() for name in ("one", "two")]
     assert tables[1]["example"] == list(range(64))
     assert tables[1]["score"] == pytest.approx(tables[0]["score"], abs=1e-4)
+
+
+def test_two_processes_learn_from_the_pieces_of_a_batch_as_one_does_from_the_whole(made, tmp_path):
+    one, one_weights = run_whole(made(1, batch_norm=False), tmp_path / "one")
+    two, two_weights = run_whole(made(2, batch_norm=False, micro_batch=5), tmp_path / "two")
+    assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
+    for name, value in tensors(one_weights).items():
+        torch.testing.assert_close(two_weights[name], value, rtol=1e-3, atol=1e-5)
 
 
 def test_the_number_of_processes_is_not_in_the_id(made):
@@ -134,7 +143,7 @@ def test_a_loss_that_is_not_finite_in_one_process_is_an_outcome(made, tmp_path):
 
 
 def test_two_processes_train_in_mixed_precision(made, tmp_path):
-    scores, weights = run_whole(made(2, epochs=1), tmp_path, amp=True)
+    scores, weights = run_whole(made(2, epochs=1), tmp_path, precision="bf16")
     assert scores[("train", 1, "loss")] < 3
     assert weights["network.1.running_var"].dtype == torch.float32
 

@@ -42,7 +42,7 @@ def finished(at, sweep_file):
             score = {"split": "test", "epoch": 2, "metric": "accuracy", "value": value}
             (folder / "metrics.jsonl").write_text(pd.Series(score).to_json() + "\n")
             codes = {"method_code": trial.method.fingerprint, "dataset_code": trial.dataset.fingerprint}
-            done = {"n_test": 1000, "gpu_hours": 0.0, "train_seconds": 1.0, "amp": False, "commit": "abc"}
+            done = {"n_test": 1000, "gpu_hours": 0.0, "train_seconds": 1.0, "precision": "float32", "commit": "abc"}
             write_json(folder / "done.json", done | codes)
         return path
 

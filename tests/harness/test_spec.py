@@ -38,7 +38,7 @@ def test_seeds_come_first_so_that_a_sweep_stopped_early_is_balanced(sweep_file):
         {"methods": {"tiny": {"width": 4}}},  # the default, spelled out
         {"budgets": {"another label": {"image_size": 16, "epochs": 2, "batch": 16, "cpus": 2, "gpus": 0.5}}},
         {"budgets": {"b": {"image_size": 16, "overview_size": 16, "epochs": 2, "batch": 16}}},
-        {"settings": {"workers": 3, "amp": True, "device": "cpu"}},
+        {"settings": {"workers": 3, "precision": "bf16", "compile": True, "cpu_threads": 2, "device": "cpu"}},
         {"data": {"root": "/elsewhere", "roots": {"corners": "/there"}, "on_bad_file": "skip"}},
         {"name": "another-name"},
         {"margins": {"accuracy": 0.01}},
@@ -57,6 +57,7 @@ def test_an_id_ignores_what_does_not_change_the_numbers(sweep_file, change):
         {"budgets": {"b": {"image_size": 17, "epochs": 2, "batch": 16}}},
         {"budgets": {"b": {"image_size": 16, "epochs": 3, "batch": 16}}},
         {"budgets": {"b": {"image_size": 16, "epochs": 2, "batch": 17}}},
+        {"budgets": {"b": {"image_size": 16, "epochs": 2, "batch": 16, "micro_batch": 8}}},
         {"budgets": {"b": {"image_size": 16, "epochs": 2, "batch": 16, "task_network": "resnet18"}}},
         {"training": {"learning_rate": 0.001}},
         {"training": {"optimizer": "sgd"}},

@@ -197,7 +197,7 @@ def test_pictures_show_what_the_method_looked_at(tiny, tmp_path):
 
 
 def test_mixed_precision_trains(tiny, tmp_path):
-    scores, _ = run_whole(tiny(), tmp_path, amp=True)
+    scores, _ = run_whole(tiny(), tmp_path, precision="bf16")
     assert scores[-1].value > 0.25
 
 

@@ -141,3 +141,21 @@ def test_a_table_with_holes_says_where(made):
     table = from_rows(rows)
     (caution,) = [text for text in cautions(table, cells(table, "uniform")) if "dense" in text]
     assert caution == "The table is not dense: new on digits, small, accuracy: seed 2 not in the table."
+
+
+def test_a_page_says_what_was_trained_in_mixed_precision_and_compared_with_what_was_not(made):
+    def said(*precisions):
+        rows = [
+            made.row(method, seed, 0.5 + 0.01 * seed, precision=precision)
+            for method, precision in zip(("uniform", "new"), precisions, strict=True)
+            for seed in range(3)
+        ]
+        table = from_rows(rows)
+        return [text for text in cautions(table, cells(table, "uniform")) if "precision" in text]
+
+    assert said(None, None) == said("float32", "float32") == said("float32", None) == []
+    assert said("bf16", "bf16") == ["Trained in mixed precision, of 6 trials: bf16 × 6."]
+    assert said("float32", "fp16") == [
+        "Trained in mixed precision, of 6 trials: fp16 × 3. Different precisions are compared with each other "
+        "on digits, small (float32 and fp16): run all in one."
+    ]

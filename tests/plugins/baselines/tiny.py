@@ -32,6 +32,7 @@ class Config:
     draws: bool = False  # draw from every global generator when an epoch starts and at each step
     nan_answers: bool = False  # only where it is judged
     dropout: float = 0.1
+    batch_norm: bool = True
     only_rank: int | None = None  # fail, diverge or kill in this process of several
     stages: bool = False  # in the first epoch the last layer's weights are frozen, and an offset is not used
 
@@ -53,7 +54,7 @@ class Tiny(Method):
         self.lock = threading.Lock() if config.lock else None
         self.network = nn.Sequential(
             nn.Conv2d(3, config.width, 3, stride=2),
-            nn.BatchNorm2d(config.width),
+            nn.BatchNorm2d(config.width) if config.batch_norm else nn.Identity(),
             nn.ReLU(),
             nn.Dropout(config.dropout),
             nn.AdaptiveAvgPool2d(4),
@@ -93,7 +94,7 @@ class Tiny(Method):
         return 1 + random.random() + np.random.rand() + torch.rand(()).item()
 
     def forward(self, image, target=None) -> Output:
-        if self.training:
+        if self.training and self.config.sleep:
             time.sleep(self.config.sleep)
         prediction = self.network(image)
         if self.training and self.config.own_generator and target is not None:
