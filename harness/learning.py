@@ -43,6 +43,7 @@ class Learner:
             fused=settings.precision == "fp16",  # any other would read back at each step whether it is to be left out
         )
         self.scaler = precision.gradient_scaler(settings.precision, device)
+        self._sizes = [len(piece) for piece in self.share(range(self.batch))]
         self._left_out = torch.zeros((), dtype=torch.int64, device=device)
         self.compiled = False
         self._compiles: Callable[..., None] | None = None
@@ -93,11 +94,10 @@ class Learner:
             return self._step(inputs, target)
 
     def _step(self, inputs: dict[str, Tensor], target: Tensor) -> Tensor:
-        sizes = [len(piece) for piece in self.share(range(self.batch))]
         self.optimizer.zero_grad(set_to_none=True)
         whole: Tensor | None = None
-        for number, (some, of_some) in enumerate(_split(inputs, target, sizes), start=1):
-            with contextlib.nullcontext() if number == len(sizes) else self.ranks.apart(self.forward):
+        for number, (some, of_some) in enumerate(_split(inputs, target, self._sizes), start=1):
+            with contextlib.nullcontext() if number == len(self._sizes) else self.ranks.apart(self.forward):
                 with precision.autocast(self.settings.precision, self.device):
                     loss: Tensor | None = self.forward(**given(self.method, some), target=of_some).loss
                 if loss is None:
