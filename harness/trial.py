@@ -125,7 +125,7 @@ def _share_memory(spec: TrialSpec, device: torch.device) -> None:
     counts. The CUDA context of each process, some hundred MiB, comes on top.
     """
     if device.type == "cuda":
-        torch.cuda.set_per_process_memory_fraction(min(1.0, spec.budget.gpus_where_there_are or 1.0), device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, spec.budget.gpus_where_there_are or 1.0))
 
 
 def pick_device(spec: TrialSpec, settings: Settings) -> torch.device:

@@ -174,11 +174,11 @@ def test_a_trial_computes_with_the_threads_that_it_is_given(sweep_file, tmp_path
 @pytest.mark.parametrize(("gpus", "fraction"), [(0.25, 0.25), (1, 1.0), (4, 1.0), (None, 1.0)])
 def test_a_fraction_of_a_gpu_is_a_fraction_of_its_memory(sweep_file, monkeypatch, gpus, fraction):
     told = []
-    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *what: told.append(what))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", told.append)
     made = spec.load(sweep_file(budgets={"b": {"image_size": 16, "epochs": 1, "gpus": gpus}})).trials[0]
-    trial._share_memory(made, torch.device("cuda", 0))
+    trial._share_memory(made, torch.device("cuda"))
     trial._share_memory(made, CPU)
-    assert told == [(fraction, torch.device("cuda", 0))]
+    assert told == [fraction]
 
 
 def test_a_method_that_cannot_be_compiled_trains_as_it_is_and_says_so(made, tmp_path, monkeypatch):
