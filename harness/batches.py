@@ -86,7 +86,7 @@ class Loader:
 
     def _ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Each batch when it has arrived; the copy of the next one has then begun."""
-        copies = torch.cuda.Stream(self.device)
+        copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         waiting: tuple[Batch, torch.cuda.Event] | None = None
         for batch in batches:
             with torch.cuda.stream(copies):

@@ -86,8 +86,11 @@ def _precisions(table: pd.DataFrame) -> list[str]:
     short = [f"{name} × {n}" for name, n in used.items() if name != "float32"]
     if not short:
         return []
-    cells = known.groupby(["dataset", "budget"], dropna=False)["precision"].agg(lambda names: sorted(set(names)))
-    mixed = [f"{dataset}, {budget} ({' and '.join(names)})" for (dataset, budget), names in cells.items() if names[1:]]
+    mixed = [
+        f"{place[0]}, {place[1]} ({' and '.join(names)})"
+        for place, cell in known.groupby(["dataset", "budget"], dropna=False)
+        if len(names := sorted(set(cell["precision"]))) > 1
+    ]
     said = f"Trained in mixed precision, of {len(known)} trials: {', '.join(short)}."
     if mixed:
         said += f" Different precisions are compared with each other on {'; '.join(mixed)}: run all in one."
