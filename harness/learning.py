@@ -105,7 +105,7 @@ class Learner:
                         f"{self.spec.method.name}: forward was given a target and returned an Output without loss."
                     )
                 loss = self.ranks.scale(loss, share=len(of_some), batch=self.batch)
-                self.scaler.scale(loss).backward()
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             whole = loss.detach() if whole is None else whole + loss.detach()
         assert whole is not None
         self.scaler.unscale_(self.optimizer)
@@ -144,7 +144,8 @@ def _split(inputs: dict[str, Tensor], target: Tensor, sizes: Sequence[int]) -> l
     """A batch in pieces of these sizes."""
     if len(sizes) == 1:
         return [(inputs, target)]
-    parts = {name: tensor.split(list(sizes)) for name, tensor in inputs.items()}
+    parts = {name: torch.split(tensor, list(sizes)) for name, tensor in inputs.items()}
     return [
-        ({name: parts[name][at] for name in parts}, of_some) for at, of_some in enumerate(target.split(list(sizes)))
+        ({name: parts[name][at] for name in parts}, of_some)
+        for at, of_some in enumerate(torch.split(target, list(sizes)))
     ]
