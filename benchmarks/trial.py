@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 
 from zoombench.harness import lookup, spec, trial
-from zoombench.harness.batches import Collate
+from zoombench.harness.batches import collate
 from zoombench.harness.contract import given
 from zoombench.harness.parallel import Ranks
 from zoombench.harness.recipe import recipe
@@ -64,7 +64,7 @@ class Bare:
         self.made, self.device = made, device
         dataset, method = (lookup.load(kind, getattr(made, kind).name) for kind in ("dataset", "method"))
         examples = dataset.build(dataset.Config(), None, "train", made.budget.image_size)
-        inputs, self.targets = Collate(("image",))(examples)
+        inputs, self.targets = collate(examples, ("image",))
         self.images = inputs["image"]
         torch.manual_seed(made.seed)
         self.method = method.build(method.Config(), made.task, made.budget).to(device)
