@@ -53,7 +53,7 @@ ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
 print(sum(node["Alive"] for node in ray.nodes()))
 PYTHON
 }
-wait_for() { for _ in {1..30}; do [[ $(there) -lt $1 ]] || return 0; sleep 2; done; }
+wait_for() { local end=$((SECONDS + 180)); while [[ $(there) -lt $1 && $SECONDS -lt $end ]]; do sleep 2; done; }
 
 export RAY_raylet_start_wait_time_s=120   # a shared file system is slow when all nodes import from it at once
 ray_node "${nodes[0]}" --head --node-ip-address="$head" --port="$port" --include-dashboard=false
