@@ -51,8 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument(
             "--results",
             default=os.environ.get("ZOOMBENCH_RESULTS", "results"),
-            metavar="FOLDER",
-            help="results folder (default: $ZOOMBENCH_RESULTS or ./results)",
+            metavar="PLACE",
+            help="results folder, or URL on an object store such as s3://bucket/folder (default: $ZOOMBENCH_RESULTS or "
+            "./results)",
         )
 
     def add_sweep(sub: argparse.ArgumentParser, *, only: bool = True) -> None:

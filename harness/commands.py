@@ -16,32 +16,35 @@ from rich.console import Console
 
 from . import failures, lookup, planned, preflight, reporting, results, spec, storage, sweepfile, tuning
 from .errors import StorageLost, TrackingError, UsageError
-from .ledger import Ledger
+from .ledger import Ledger, at
 from .spec import Sweep, TrialSpec
 from .sweepfile import Settings
 
 DONE, FAILED, STOPPED, INTERRUPTED = 0, 3, 4, 130
+TO_GO_ON = ("done.json", "failed.json", "traceback.txt", "events.jsonl", "metrics.jsonl", "tracked.json")
+"""What `run` reads of trials before it runs any."""
 
 
 def run_sweep(options: argparse.Namespace) -> int:
     """Plan, subtract what is done, run the rest, report."""
     if options.dry_run:
         return plan_sweep(options)
-    sweep, chosen = _load(options)
+    ledger = _looked_at(options)
+    sweep, chosen = _load(options, ledger)
     settings = _settings(options, sweep)
     options.address = None if options.serial else options.address
     console = Console()
-    before = Ledger(Path(options.results).absolute())
+    ledger.fetch([trial.id for trial in chosen], only=TO_GO_ON)
     if options.classes is None:
-        missing = before.missing(chosen, retry_failed=options.retry_failed)
+        missing = ledger.missing(chosen, retry_failed=options.retry_failed)
     else:
-        missing = failures.of_classes(chosen, before, options.classes)
+        missing = failures.of_classes(chosen, ledger, options.classes)
     if not options.address:  # a cluster has devices and disks of its own
         preflight.refuse_absent_devices(chosen, settings)
         preflight.refuse_absent_data(missing, settings.data)
     preflight.refuse_untold_data(missing, settings.data)
     preflight.refuse_unfit(missing)
-    ledger = Ledger.open(Path(options.results))
+    ledger = ledger.prepared()
     planned.record(sweep, ledger)
     warn_of_changed_code(chosen, ledger)
     try:
@@ -67,7 +70,7 @@ def _run_missing(
         skipped = sum(trial.skip is not None for trial in sweep.trials)
         console.print(
             f"{sweep.name}: {_trials(len(missing))} to run, {len(chosen) - len(missing)} done before"
-            f"{f', {skipped} skipped' if skipped else ''}; results in {ledger.root}",
+            f"{f', {skipped} skipped' if skipped else ''}; results in {ledger.place}",
             highlight=False,
             soft_wrap=True,
         )
@@ -90,14 +93,15 @@ def _run_missing(
 
 def show_log(options: argparse.Namespace) -> int:
     """All that is known of one trial."""
-    print("\n".join(failures.log(Ledger(Path(options.results).absolute()), options.trial)))
+    print("\n".join(failures.log(_looked_at(options), options.trial)))
     return DONE
 
 
 def plan_sweep(options: argparse.Namespace) -> int:
     """One line a trial: what it is, its id, and what `run` would do with it."""
-    sweep, chosen = _load(options)
-    ledger = Ledger(Path(options.results).absolute())
+    ledger = _looked_at(options)
+    sweep, chosen = _load(options, ledger)
+    ledger.fetch([trial.id for trial in chosen], only=["done.json"])
     wanted = {trial.id for trial in spec.select(sweep.trials, options.only)}
     tried = ("draw", "tuned settings") if sweep.file.tuning else ()
     rows = [("trial", "method", "dataset", "budget", "seed", *tried, "epochs", "what run does")]
@@ -130,16 +134,18 @@ def plan_sweep(options: argparse.Namespace) -> int:
 
 def show_status(options: argparse.Namespace) -> int:
     """Counts by state, the failures by cause, the trials under way."""
-    sweep, chosen = _load(options)
-    ledger = Ledger(Path(options.results).absolute())
+    ledger = _looked_at(options)
+    sweep, chosen = _load(options, ledger)
     states = {trial.id: _state(trial, ledger) for trial in chosen}
+    ledger.fetch([one for one in states if states[one] == "failed"], only=["failed.json", "traceback.txt"])
+    ledger.fetch([one for one in states if states[one] in ("started", "running")], only=["metrics.jsonl"])
     counts = Counter(states.values())
     finals = Counter(states[trial.id] for trial in chosen if trial.purpose == "final")
     finals["skipped"] = sum(trial.skip is not None for trial in sweep.trials)
     finals["waiting"] = _waiting(sweep, options)
     kinds = ("done", "running", "started", "planned", "failed")
     shown = ", ".join(f"{finals[s]} {s}" for s in (*kinds, "skipped", *(("waiting",) if sweep.file.tuning else ())))
-    print(f"{sweep.name}: {shown}; results in {ledger.root}")
+    print(f"{sweep.name}: {shown}; results in {ledger.place}")
     if sweep.file.tuning:
         print(f"  tuning trials: {', '.join(f'{counts[s] - finals[s]} {s}' for s in kinds)}")
     for trial in chosen:
@@ -155,9 +161,12 @@ def sync_tracking(options: argparse.Namespace) -> int:
     """Send what MLflow lacks."""
     from . import tracking
 
-    sweep = planned.load(options.sweep, Ledger(Path(options.results).absolute()))
-    ledger = Ledger.open(Path(options.results))
+    ledger = _looked_at(options)
+    sweep = planned.load(options.sweep, ledger)
+    ledger = ledger.prepared()
+    ledger.fetch([trial.id for trial in sweep.runnable])
     sent = tracking.sync(sweep, sweep.runnable, ledger)
+    ledger.publish(sweep.name, [trial.id for trial in sent])
     print(f"{_trials(len(sent))} sent to {tracking.tracking_uri(ledger)}")
     return DONE
 
@@ -184,9 +193,16 @@ def list_names(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _load(options: argparse.Namespace) -> tuple[Sweep, list[TrialSpec]]:
+def _looked_at(options: argparse.Namespace) -> Ledger:
+    """The ledger as it stands now, wherever its files are."""
+    ledger = at(options.results)
+    ledger.refresh()
+    return ledger
+
+
+def _load(options: argparse.Namespace, ledger: Ledger) -> tuple[Sweep, list[TrialSpec]]:
     """The sweep, and those of its trials that can run and were asked for."""
-    sweep = planned.load(options.sweep, Ledger(Path(options.results).absolute()))
+    sweep = planned.load(options.sweep, ledger)
     return sweep, _chosen(sweep, options)
 
 
@@ -261,6 +277,8 @@ def _conclude(
     options: argparse.Namespace,
 ) -> int:
     """Say where the sweep stands, bring report and tracking up to date, choose the exit code."""
+    if ran:
+        ledger.refresh()
     states = Counter(ledger.state(trial.id) for trial in chosen)
     waiting = _waiting(sweep, options)
     left, total = states["planned"] + states["started"] + waiting, len(chosen) + waiting
@@ -272,6 +290,7 @@ def _conclude(
         print(f"Nothing to do: {states['done']} of {_trials(total)} done{_failed(states['failed'], options)}.")
     _bring_tracking_up_to_date(sweep, ledger, again=ran)
     failures.write_csv(sweep.runnable, ledger, report.with_name("failures.csv"))
+    ledger.publish(sweep.name, [trial.id for trial in sweep.runnable])
     print("\n".join(failures.lines(chosen, ledger)), end="\n" if states["failed"] else "")
     if left:
         print(f"{_trials(left)} not finished. Go on with: {_command(options)}")
@@ -301,7 +320,7 @@ def _bring_tracking_up_to_date(sweep: Sweep, ledger: Ledger, *, again: bool) -> 
             tracking.sync(sweep, sweep.runnable, ledger)
         except TrackingError as error:
             owed = len(tracking.pending(sweep, sweep.runnable, ledger))
-            command = shlex.join(["zoombench", "sync", sweepfile.short_name(sweep.path), "--results", str(ledger.root)])
+            command = shlex.join(["zoombench", "sync", sweepfile.short_name(sweep.path), "--results", ledger.place])
             print(f"tracking: {error}. {_trials(owed)} kept in the ledger; `{command}` sends them.")
 
 
@@ -311,6 +330,7 @@ def _report(sweep: Sweep, ledger: Ledger) -> Path:
     from . import tracking
 
     planned.record(sweep, ledger)
+    ledger.fetch([trial.id for trial in sweep.runnable])
     source = reporting.of_sweep(sweep, ledger, tracking.run_ids(sweep.runnable, ledger))
     folder = ledger.sweep_folder(sweep.name)
     return storage.patiently(folder, lambda: page.write(source.table, source.about, folder))

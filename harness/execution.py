@@ -106,7 +106,7 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
         from . import trial
 
         kept = {(s["split"], s["epoch"], s["metric"]) for s in ledger.scores(spec.id)}
-        with _reasons_to_end(spec, settings, asked) as stop:
+        with _reasons_to_end(spec, ledger, settings, asked) as stop:
             for score in trial.run(spec, ledger.folder(spec.id), settings, note, stop):
                 if (score.split, score.epoch, score.metric) not in kept:
                     line = score._asdict() | {"time": now(), "attempt": attempt}
@@ -170,14 +170,16 @@ def _less_memory(budget: Budget) -> str:
 
 @contextmanager
 def _reasons_to_end(
-    spec: TrialSpec, settings: Settings, asked: threading.Event
+    spec: TrialSpec, ledger: Ledger, settings: Settings, asked: threading.Event
 ) -> Iterator[Callable[[], ZoombenchError | None]]:
-    """What tells a trial to end: its timeout, or SIGTERM, which sets `asked`; a node that is taken away sends it."""
+    """What tells a trial to end: its timeout, lost storage, or SIGTERM, which sets `asked` (a node is taken away)."""
     began = storage.clock()
 
     def stop() -> ZoombenchError | None:
         if asked.is_set():
             return Preempted("told to end by SIGTERM")
+        if (lost := ledger.trouble(spec.id)) is not None:
+            return lost
         minutes = settings.timeout_minutes
         if minutes is not None and storage.clock() - began > 60 * minutes:
             return TimedOut(

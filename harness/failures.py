@@ -81,11 +81,10 @@ def log(ledger: Ledger, start_of_id: str) -> list[str]:
 
     Raises UnknownName where no trial's id, or more than one, starts so.
     """
-    known = sorted(path.name for path in (ledger.root / "trials").glob("*") if path.is_dir())
-    matching = [name for name in known if name.startswith(start_of_id)]
+    matching = [name for name in ledger.known() if name.startswith(start_of_id)]
     if len(matching) != 1:
         why = f"{len(matching)} trials' ids start so: {', '.join(matching[:5])}" if matching else "none starts so"
-        raise UnknownName(f"{start_of_id!r} is no trial in {ledger.root}: {why}. `zoombench plan` lists the ids.")
+        raise UnknownName(f"{start_of_id!r} is no trial in {ledger.place}: {why}. `zoombench plan` lists the ids.")
     trial_id = matching[0]
     said = []
     if plain := ledger.record(trial_id, "trial.json"):

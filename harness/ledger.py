@@ -12,18 +12,20 @@
         tracked.json         what MLflow has received
       sweeps/<name>/         resolved.yaml, results.parquet, results.csv, report.html
 
-A trial is done when done.json is there. Locks are the operating system's: they vanish with the process.
+A trial is done when done.json is there. Locks are the operating system's: they vanish with the process. Results on an
+object store have the same files: mirror.py.
 """
 
 import contextlib
 import fcntl
 import json
 import os
+import re
 import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +33,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from . import storage
-from .errors import ResultsError, TrialBusy
+from .errors import ResultsError, StorageLost, TrialBusy
 from .spec import TrialSpec
 
 State = Literal["done", "failed", "started", "planned"]
@@ -57,6 +59,32 @@ class Ledger:
                 "Choose another with --results FOLDER or ZOOMBENCH_RESULTS."
             ) from error
         return cls(root)
+
+    @property
+    def place(self) -> str:
+        """What to give to `at`, and to tell the user."""
+        return str(self.root)
+
+    def prepared(self) -> "Ledger":
+        """Ready to run trials; raises ResultsError where it cannot be written."""
+        return Ledger.open(self.root)
+
+    def refresh(self, trial_ids: Collection[str] | None = None) -> None:
+        """Look again at what other machines did, to all trials or to these: nothing to do where they share a folder."""
+
+    def fetch(self, trial_ids: Iterable[str], only: Collection[str] | None = None) -> None:
+        """Have these files of trials at hand, or all that a report needs: nothing to do where they lie in a folder."""
+
+    def publish(self, sweep: str, trial_ids: Iterable[str] = ()) -> None:
+        """Let other machines have a sweep's table and report, and what MLflow was sent: they share the folder."""
+
+    def trouble(self, trial_id: str) -> StorageLost | None:
+        """Why a trial that this process runs must end, as far as its results are concerned."""
+        return None
+
+    def known(self) -> list[str]:
+        """The ids of all trials that have left something."""
+        return sorted(path.name for path in (self.root / "trials").glob("*") if path.is_dir())
 
     def folder(self, trial_id: str) -> Path:
         """Where a trial keeps its files."""
@@ -198,6 +226,15 @@ class Ledger:
             with contextlib.suppress(FileExistsError), storage.open_new(path, "x") as stream:
                 stream.write(uuid.uuid4().hex)
         return storage.patiently(path, path.read_text)
+
+
+def at(place: str | Path) -> Ledger:
+    """The ledger of a folder, or of a URL on an object store; nothing is looked at yet."""
+    if re.match(r"[a-z][a-z0-9+.-]*://", str(place)):
+        from .mirror import MirroredLedger  # which needs fsspec
+
+        return MirroredLedger.of(str(place))
+    return Ledger(Path(place).absolute())
 
 
 def now() -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from . import planned, results, sweepfile
 from .errors import TableError, UsageError
-from .ledger import Ledger, write_text
+from .ledger import Ledger, at, write_text
 from .spec import Sweep
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Source:
     about: "About"
     folder: Path | None
     """Where its report belongs; None for a table."""
+    ledger: Ledger | None = None
+    """What others read the report from where it lies in that folder."""
 
 
 def write_report(options: argparse.Namespace) -> int:
@@ -58,6 +60,8 @@ def write_report(options: argparse.Namespace) -> int:
             return DONE
         try:
             print(f"report: {page.write(source.table, source.about, folder.absolute())}")
+            if source.ledger is not None and folder == source.folder:
+                source.ledger.publish(source.name)
         except OSError as error:
             raise UsageError(
                 f"{folder} cannot be written: {error.strerror or error}. Name another with --output."
@@ -199,7 +203,7 @@ def of_sweep(sweep: Sweep, ledger: Ledger, run_ids: Mapping[str, str], *, all_pi
         methods=tuple(dict.fromkeys(trial.method.label for trial in sweep.trials)),
         places=tuple(dict.fromkeys((trial.dataset.label, trial.budget_label) for trial in sweep.trials)),
     )
-    return Source(sweep.name, table.from_rows(rows), about, ledger.sweep_folder(sweep.name))
+    return Source(sweep.name, table.from_rows(rows), about, ledger.sweep_folder(sweep.name), ledger)
 
 
 def _sources(options: argparse.Namespace) -> list[Source]:
@@ -215,10 +219,12 @@ def _of_name(name: str | None, options: argparse.Namespace) -> Source:
     from . import tracking
     from .commands import warn_of_changed_code
 
-    ledger = Ledger(Path(options.results).absolute())
+    ledger = at(options.results)
+    ledger.refresh()
     sweep = planned.load(name, ledger)
     if all(ledger.state(trial.id) == "planned" for trial in sweep.runnable):
-        raise UsageError(f"no trial of {sweep.name} has started in {ledger.root}. --results names another folder.")
+        raise UsageError(f"no trial of {sweep.name} has started in {ledger.place}. --results names another folder.")
+    ledger.fetch([trial.id for trial in sweep.runnable])
     warn_of_changed_code(sweep.runnable, ledger, stream=sys.stderr)
     planned.record(sweep, ledger)
     run_ids = tracking.run_ids(sweep.runnable, ledger)

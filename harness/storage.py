@@ -125,6 +125,11 @@ def root() -> Path | None:
     return _patience.root if _patience is not None else None
 
 
+def patience_seconds() -> float:
+    """How long this process waits for its results, wherever they are; 0 where it does not."""
+    return 0.0 if _patience is None or _patience.is_over else _patience.seconds
+
+
 def lose_patience() -> None:
     """From here on wait for nothing: whoever stops a sweep wants it to stop."""
     if _patience is not None:

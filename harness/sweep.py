@@ -14,7 +14,6 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # half of a short trial's overhead, unread by us
@@ -32,7 +31,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from . import storage
 from .errors import UsageError
 from .execution import Steps, give_up, steps
-from .ledger import Ledger
+from .ledger import Ledger, at
 from .progress import Progress
 from .spec import TrialSpec
 from .sweepfile import Settings, data_root
@@ -85,7 +84,7 @@ def _fit(
     trainable = tune.with_parameters(
         _Trial,
         specs={trial.id: trial.to_json() for trial in trials},
-        root=ledger.root,
+        place=ledger.place,
         settings=settings.model_dump(),
         commit=commit,
         retry=retry,
@@ -124,7 +123,7 @@ class _Trial(tune.Trainable):
         config: dict[str, Any],
         *,
         specs: dict[str, Any],
-        root: Path,
+        place: str,
         settings: dict[str, Any],
         commit: str,
         retry: bool,
@@ -134,7 +133,7 @@ class _Trial(tune.Trainable):
         _adopt(environment)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the driver hears it and ends us
         self._take_up: Callable[[str], Steps] = lambda trial_id: steps(
-            TrialSpec.from_json(specs[trial_id]), Ledger(root), Settings(**settings), commit=commit, retry=retry
+            TrialSpec.from_json(specs[trial_id]), at(place), Settings(**settings), commit=commit, retry=retry
         )
         self._going = self._take_up(config["trial_id"])
 
@@ -178,6 +177,7 @@ class _Watch(tune.Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.ledger.refresh([self._spec(trial).id])
         self.attempts[self._spec(trial).id] = self.ledger.attempts(self._spec(trial).id)
         self.progress.started(self._spec(trial))
 
@@ -217,11 +217,13 @@ class _Watch(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._forget(self._spec(trial).id)
+        self.ledger.refresh([self._spec(trial).id])
         self.progress.ended(self._spec(trial), self.ledger)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         spec = self._spec(trial)
         self._forget(spec.id)
+        self.ledger.refresh([spec.id])
         events = self.ledger.events(spec.id)
         last: dict[str, Any] = events[-1] if events else {"event": "none"}
         if last["event"] not in ("done", "failed", "preempted", "lost"):

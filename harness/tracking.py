@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import results, storage
-from .errors import StorageLost, TrackingError
+from .errors import ResultsError, StorageLost, TrackingError
 from .ledger import Ledger, write_json
 from .spec import Sweep, TrialSpec
 
@@ -103,16 +104,20 @@ def _follow(sweep: Sweep, trials: Sequence[TrialSpec], ledger: Ledger, stop: thr
     pause, left = PAUSE, list(trials)
     while not stop.wait(pause):
         try:
+            began = time.monotonic()
+            ledger.refresh()
+            ledger.fetch([trial.id for trial in left])
+            looked = time.monotonic() - began
             begun = ledger.begun(left)
             done = {trial.id for trial in begun if ledger.state(trial.id) == "done"}
             sync(sweep, begun, ledger, live=True)
             left = [trial for trial in left if trial.id not in done]  # sent, for good: not read again every time
-            pause = PAUSE
+            pause = max(PAUSE, 10 * looked)  # a long listing must not become all that the driver does
         except TrackingError as error:
             if pause == PAUSE:
                 say(f"tracking: {error}. Nothing is lost: the ledger keeps every score until MLflow has it.")
             pause = PATIENCE
-        except StorageLost:
+        except (StorageLost, ResultsError):
             return  # the driver's own work meets it too, and says it
 
 

@@ -145,8 +145,10 @@ def place(trial: TrialSpec) -> Place:
 def searches(trials: Iterable[TrialSpec], ledger: Ledger) -> dict[Place, Search]:
     """The tuning trials among these as searches, with what the ledger knows of them."""
     grouped: dict[Place, dict[int, list[TrialSpec]]] = {}
-    for trial in trials:
-        if trial.purpose == "tuning" and trial.draw is not None:
+    tried = [trial for trial in trials if trial.purpose == "tuning"]
+    ledger.fetch([trial.id for trial in tried], only=["done.json", "failed.json", "metrics.jsonl"])
+    for trial in tried:
+        if trial.draw is not None:
             grouped.setdefault(place(trial), {}).setdefault(trial.draw, []).append(trial)
     return {
         at: Search(tuple(_draw(tuple(own), ledger) for _, own in sorted(draws.items())))

@@ -14,7 +14,7 @@ ALLOWED = {
     "datasets": {"datasets", "harness"},
     "reports": {"reports", "harness.errors"},
 }
-KNOWS_RAY, KNOWS_MLFLOW = {"harness/sweep.py"}, {"harness/tracking.py"}
+KNOWS_RAY, KNOWS_MLFLOW, KNOWS_STORES = {"harness/sweep.py"}, {"harness/tracking.py"}, {"harness/store.py"}
 
 
 def imports(path: Path) -> set[str]:
@@ -48,6 +48,8 @@ def test_a_file_imports_only_what_its_folder_may(path):
             assert name in KNOWS_RAY
         if top == "mlflow":
             assert name in KNOWS_MLFLOW
+        if top == "fsspec":
+            assert name in KNOWS_STORES
         if top in ("torch", "torchvision"):
             assert folder != "reports"
 
@@ -79,5 +81,11 @@ def test_a_trial_loads_neither_ray_nor_mlflow(module):
     assert not loads("import zoombench.harness.trial, zoombench.harness.execution", module)
 
 
-def test_the_two_tests_above_can_fail():
+def test_results_in_a_folder_need_no_fsspec():
+    look = "from zoombench.harness import cli, ledger; ledger.at({!r}).place"
+    assert not loads(look.format("results"), "fsspec")
+    assert loads(look.format("memory://results"), "fsspec")
+
+
+def test_the_tests_above_can_fail():
     assert loads("import zoombench.harness.trial", "torch")
