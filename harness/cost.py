@@ -7,19 +7,16 @@ import copy
 import math
 import os
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torchvision  # noqa: F401 - brings the operator torch.ops.torchvision.deform_conv2d
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from .contract import as_floats, given
+from .flops import Flops, count_flops
 
 WARM_UP, TIMED = 10, 50
 """Forward passes before and while timing."""
@@ -30,10 +27,16 @@ class Cost:
     """The costs of one method, in the units of the results table."""
 
     parameters: int
-    gflops: float
-    """1e9 floating-point operations for one image, forward; a multiply-add is two."""
+    gflops: float | None
+    """1e9 floating-point operations for one image, forward; a multiply-add is two. None where it was refused."""
+    gflops_pointwise: float | None
+    """Of these: batch norm, activations and all else that is done element by element."""
+    gflops_overhead: float | None
+    """Of these: what the method adds to its task network; None where it has none of that name."""
+    gflops_refused: str
+    """Why there is no number; empty where there is one."""
     flop_coverage: float
-    """Share of these operations that an exact formula counted; the rest are counted one per output element."""
+    """Share of the operations that a formula counted."""
     latency_ms_p50: float
     latency_ms_p90: float
     peak_memory_mib: float
@@ -59,17 +62,26 @@ def measure(
     twin.eval()
     with torch.no_grad(), autocast():
         floats = {name: as_floats(tensor) for name, tensor in one.items()}
-        flops, coverage = count_flops(lambda: twin(**floats))
+        flops = count_flops(lambda: twin(**floats), method=twin)
         times = time_calls(lambda: twin(**given(twin, one)), device=device)
     return Cost(
         parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
-        gflops=flops / 1e9,
-        flop_coverage=coverage,
+        **in_gflops(flops),
         latency_ms_p50=quantile(times, 0.5),
         latency_ms_p90=quantile(times, 0.9),
         peak_memory_mib=peak_of_training_step(twin, inputs=inputs, target=target, autocast=autocast, before=before)
         / 2**20,
     )
+
+
+def in_gflops(flops: Flops) -> dict[str, Any]:
+    """What the results table says of operations: numbers, or why there are none."""
+    refusal = flops.refusal
+    told = {"gflops": flops.total, "gflops_pointwise": flops.pointwise, "gflops_overhead": flops.overhead}
+    return {name: None if count is None or refusal else count / 1e9 for name, count in told.items()} | {
+        "gflops_refused": refusal or "",
+        "flop_coverage": flops.coverage,
+    }
 
 
 def quantile(times: list[float], share: float) -> float:
@@ -90,24 +102,6 @@ def time_calls(call: Callable[[], object], *, device: torch.device) -> list[floa
         if turn >= WARM_UP:
             times.append((time.perf_counter() - start) * 1e3)
     return times
-
-
-def count_flops(call: Callable[[], object]) -> tuple[float, float]:
-    """Floating-point operations of a call, and the share of them that a formula counted exactly.
-
-    torch's formulas count convolutions, products of matrices and attention; ours below add sampling through a grid,
-    resizing and deformable convolutions. Of all other operations each output element is counted as one operation:
-    exact for an addition or a ReLU, too few for a softmax, too many for a copy. That is why the share counted by
-    formula goes along.
-    """
-    tally = _Tally()
-    with FlopCounterMode(display=False, custom_mapping=_FORMULAS) as counter, tally:
-        call()
-    exact: dict[Any, int] = dict(counter.get_flop_counts().get("Global", {}))
-    counted = float(sum(exact.values()))
-    rest = float(sum(elements for operation, elements in tally.elements.items() if operation not in exact))
-    total = counted + rest
-    return total, counted / total if total else 1.0
 
 
 def peak_of_training_step(
@@ -155,65 +149,3 @@ def peak_of_training_step(
 
 def _allocated(device: torch.device) -> int:
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-
-class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Output elements of every operation that computes, by operation."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.elements: Counter[Any] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            outputs = out if isinstance(out, tuple | list) else (out,)
-            self.elements[func._overloadpacket] += sum(
-                o.numel() for o in outputs if isinstance(o, Tensor) and o.is_floating_point()
-            )
-        return out
-
-
-def _grid_sample_flops(image: Any, grid: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    """Bilinear: 4 multiply-adds for each channel; 18 operations for each location.
-
-    The 18: unnormalise x and y (2 x 3), the fractions (2), their complements (2), four weights (4), four corners'
-    coordinates (2), and two comparisons of a border (2).
-    """
-    channels = image[1]
-    locations = math.prod(grid[:-1])
-    return int(locations * (8 * channels + 18))
-
-
-def _resize_flops(image: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    """Bilinear: 4 multiply-adds for each output element."""
-    return int(8 * math.prod(out_shape))
-
-
-def _area_flops(image: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    """Average: each input element is added once, each output element divided once."""
-    return int(math.prod(image) + math.prod(out_shape))
-
-
-def _deformable_flops(features: Any, weight: Any, offset: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    """A convolution, and what its samples cost, bilinear: as for a grid, but 14 operations for each location.
-
-    The 14: the two offsets instead of unnormalising. A mask multiplies each sample once. A location is one for all
-    channels that move together.
-    """
-    locations = math.prod(offset) // 2
-    channels = features[1] * 2 * math.prod(weight[2:]) // offset[1]  # that move together
-    with_mask = bool(args[-1])
-    return int(locations * ((8 + with_mask) * channels + 14) + 2 * math.prod(out_shape) * math.prod(weight[1:]))
-
-
-_aten = torch.ops.aten
-_FORMULAS: dict[Any, Any] = {
-    _aten.grid_sampler_2d: _grid_sample_flops,
-    _aten.cudnn_grid_sampler: _grid_sample_flops,
-    _aten.upsample_bilinear2d: _resize_flops,
-    _aten._adaptive_avg_pool2d: _area_flops,
-    _aten.avg_pool2d: _area_flops,
-    _aten.mean: _area_flops,
-    torch.ops.torchvision.deform_conv2d: _deformable_flops,
-}
