@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal
 
-from . import lookup, storage
+from . import lookup, spending, storage
 from .budget import Budget
 from .errors import Preempted, StorageLost, TimedOut, TrialBusy, WorkerLost, ZoombenchError
 from .ledger import Ledger, append_line, now
@@ -106,7 +106,7 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
         from . import trial
 
         kept = {(s["split"], s["epoch"], s["metric"]) for s in ledger.scores(spec.id)}
-        with _reasons_to_end(spec, ledger, settings, asked) as stop:
+        with spending.noted(spec, settings, note), _reasons_to_end(spec, ledger, settings, asked) as stop:
             for score in trial.run(spec, ledger.folder(spec.id), settings, note, stop):
                 if (score.split, score.epoch, score.metric) not in kept:
                     line = score._asdict() | {"time": now(), "attempt": attempt}

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from . import spending
 from .ledger import Ledger
 from .lookup import Kind, declaration
 from .spec import Choice, Sweep, TrialSpec
@@ -15,6 +16,9 @@ _COPIED = (
     "bad_files",
     "parameters",
     "gflops",
+    "gflops_pointwise",
+    "gflops_overhead",
+    "gflops_refused",
     "flop_coverage",
     "latency_ms_p50",
     "latency_ms_p90",
@@ -127,6 +131,17 @@ def _identity(trial: TrialSpec) -> dict[str, Any]:
     }
 
 
+def _spent(trial: TrialSpec, ledger: Ledger) -> dict[str, Any]:
+    """Over all attempts, whatever became of them."""
+    spent = spending.of_trial(ledger.events(trial.id))
+    if spent is None:
+        return {}
+    hours = spent.gpu_hours
+    if hours is None and ledger.record(trial.id, "done.json").get("gpu_hours") == 0:
+        hours = 0.0  # it held none, and so said nothing
+    return {"attempt_seconds": spent.seconds, "gpu_hours_all": hours, "energy_trial_j": spent.joules}
+
+
 def _row(trial: TrialSpec, ledger: Ledger) -> dict[str, Any]:
     metric = trial.task.metric
     row = _identity(trial) | {
@@ -146,6 +161,7 @@ def _row(trial: TrialSpec, ledger: Ledger) -> dict[str, Any]:
         return row | {"status": "skipped", "reason": trial.skip}
     if trial.waits is not None:
         return row | {"status": "missing", "reason": f"waits: {trial.waits}"}
+    row |= _spent(trial, ledger)
     state = ledger.state(trial.id)
     if state == "failed":
         failure = ledger.record(trial.id, "failed.json")
