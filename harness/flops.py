@@ -228,7 +228,7 @@ _NORMS: dict[Any, Callable[..., int]] = {
     _aten.native_group_norm: _group_norm,
 }
 _FORMULAS: dict[Any, Any] = {
-    operation: shape_wrapper(formula)
+    operation: shape_wrapper(formula)  # type: ignore[no-untyped-call]
     for operation, formula in {
         _aten.grid_sampler_2d: _grid_sample,
         _aten.cudnn_grid_sampler: _grid_sample,

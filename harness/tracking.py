@@ -214,7 +214,7 @@ class _Client:
             tags["mlflow.source.git.commit"] = ending["commit"].removesuffix("+changes")
         if state == "done":
             at = _milliseconds(ending["finished"])
-            costs = [Metric(f"cost/{key}", float(ending[key]), at, 0) for key in COSTS if key in ending]
+            costs = [Metric(f"cost/{key}", float(ending[key]), at, 0) for key in COSTS if ending.get(key) is not None]
             self.mlflow.log_batch(run_id, metrics=costs)
         self.mlflow.log_batch(run_id, tags=[RunTag(key, str(value)[:5000]) for key, value in tags.items()])
         if ending:

@@ -1,5 +1,6 @@
 """MLflow receives every score once, whatever was down or killed in between."""
 
+import json
 import time
 
 import pytest
@@ -59,6 +60,16 @@ def test_a_sweep_is_one_parent_run_and_one_nested_run_a_trial(sweep, ledger):
     assert bad.data.tags["zoombench.error_class"] == "RuntimeError"
     names = {item.path for item in client.list_artifacts(done.info.run_id)}
     assert {"metrics.jsonl", "trial.json", "looks"} <= names
+
+
+def test_a_cost_that_was_refused_is_not_sent(sweep, ledger):
+    done = ledger.folder(sweep.trials[0].id) / "done.json"
+    done.write_text(json.dumps(json.loads(done.read_text()) | {"gflops": None}))
+    tracking.sync(sweep, sweep.trials[:1], ledger)
+    _, found = runs(ledger)
+    costs = next(run.data.metrics for run in found if "zoombench.trial_id" in run.data.tags)
+    assert "cost/gflops" not in costs
+    assert costs["cost/parameters"] > 0
 
 
 def test_sending_twice_changes_nothing(sweep, ledger):
