@@ -1,4 +1,4 @@
-"""zoombench on the command line: list, plan, run, retry, status, logs, cluster-check, report, compare, merge,
+"""zoombench on the command line: list, plan, run, retry, status, logs, profile, cluster-check, report, compare, merge,
 sync, data.
 
 Exit codes: 0 all trials done; 1 an error of ours; 2 a mistake in the command or the sweep file, nothing started;
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 
 from .. import __version__
-from . import cluster_check, commands, data, reporting
+from . import cluster_check, commands, data, profiling, reporting
 from .errors import UsageError, ZoombenchError
 
 INTERNAL, USAGE = 1, 2
@@ -108,6 +108,24 @@ def _parser() -> argparse.ArgumentParser:
 
     add_sweep(add("plan", commands.plan_sweep, "show the trials of a sweep and which of them would run"))
     add_sweep(add("status", commands.show_status, "count the trials of a sweep by state, and say why some failed"))
+
+    profile = add("profile", profiling.profile_sweep, "measure each method alone: latency, throughput, memory, energy")
+    add_sweep(profile)
+    profile.add_argument("--device", choices=("auto", "cpu", "cuda"), help="overrides settings.device")
+    profile.add_argument(
+        "--processes", type=_count, default=5, metavar="N", help="fresh processes of each, 3 or more (default: 5)"
+    )
+    profile.add_argument(
+        "--calls",
+        type=_count,
+        default=200,
+        metavar="N",
+        help="timed calls of each kind in a process, at most (default: 200; a 99th percentile needs 368 in all)",
+    )
+    profile.add_argument(
+        "--seconds", type=float, default=5.0, metavar="S", help="time for each kind of call in a process (default: 5)"
+    )
+    profile.add_argument("--again", action="store_true", help="measure anew what has been measured here")
 
     cluster = add("cluster-check", cluster_check.check_cluster, "say what each node of a Ray cluster has or lacks")
     cluster.add_argument("sweep", nargs="?", help="sweep file whose data are looked for on each node (default: none)")

@@ -56,7 +56,7 @@ def measure(
     are counted on floats, which a method that reads bytes reads in the same places.
     """
     device = next(iter(inputs.values())).device
-    before = _allocated(device)
+    before = allocated(device)
     twin = copy.deepcopy(method)
     one = {name: tensor[:1] for name, tensor in inputs.items()}
     twin.eval()
@@ -93,15 +93,41 @@ def time_calls(call: Callable[[], object], *, device: torch.device) -> list[floa
     """Milliseconds of each of TIMED calls after WARM_UP, the device idle before and after each."""
     times = []
     for turn in range(WARM_UP + TIMED):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait_for(device)
         start = time.perf_counter()
         call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait_for(device)
         if turn >= WARM_UP:
             times.append((time.perf_counter() - start) * 1e3)
     return times
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done all that it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def training_step(
+    method: nn.Module,
+    *,
+    inputs: dict[str, Tensor],
+    target: Tensor,
+    autocast: Callable[[], AbstractContextManager[Any]],
+) -> Callable[[], list[Tensor]]:
+    """What takes one step of AdamW, and gives the optimizer's state. Changes the method."""
+    method.train()
+    optimizer = torch.optim.AdamW(method.parameters())
+
+    def step() -> list[Tensor]:
+        with autocast():
+            loss = method(**given(method, inputs), target=target).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return [value for group in optimizer.state.values() for value in group.values() if isinstance(value, Tensor)]
+
+    return step
 
 
 def peak_of_training_step(
@@ -116,36 +142,37 @@ def peak_of_training_step(
 
     `before` is what the CUDA device held before there was the method; the batch is counted again on top.
     """
-    device = next(iter(inputs.values())).device
-    method.train()
-    optimizer = torch.optim.AdamW(method.parameters())
+    step = training_step(method, inputs=inputs, target=target, autocast=autocast)
+    state = step()  # the optimizer's, which exists from the first step on
+    return _peak(
+        step, [*method.parameters(), *method.buffers(), *state], batch=[*inputs.values(), target], before=before
+    )
 
-    def step() -> None:
-        with autocast():
-            loss = method(**given(method, inputs), target=target).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
 
-    step()  # the optimizer's state exists from the first step on
+def peak_of_inference(method: nn.Module, *, inputs: dict[str, Tensor], before: int = 0) -> float:
+    """The same of one forward pass, where gradients are off."""
+    resident = [*method.parameters(), *method.buffers()]
+    return _peak(lambda: method(**given(method, inputs)), resident, batch=[*inputs.values()], before=before)
+
+
+def _peak(call: Callable[[], object], resident: list[Tensor], *, batch: list[Tensor], before: int) -> float:
+    device, given_bytes = batch[0].device, sum(tensor.nbytes for tensor in batch)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        step()
-        batch = sum(tensor.numel() * tensor.element_size() for tensor in [*inputs.values(), target])
-        return float(torch.cuda.max_memory_allocated(device) - before + batch)
+        call()
+        return float(torch.cuda.max_memory_allocated(device) - before + given_bytes)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler writes of its start and stop to stderr
-    state = [value for group in optimizer.state.values() for value in group.values() if isinstance(value, Tensor)]
-    resident = [*method.parameters(), *method.buffers(), *state, *inputs.values(), target]
     cpu = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=cpu, profile_memory=True, acc_events=True) as profiler:
-        step()
+        call()
     alive = peak = 0
     events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
     for event in sorted(events, key=lambda e: e.start_ns()):
         alive += event.nbytes()
         peak = max(peak, alive)
-    return float(sum(tensor.numel() * tensor.element_size() for tensor in resident) + peak)
+    return float(sum(tensor.nbytes for tensor in resident) + given_bytes + peak)
 
 
-def _allocated(device: torch.device) -> int:
+def allocated(device: torch.device) -> int:
+    """Bytes of tensors that the CUDA device holds for this process."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import spending
+from . import profiles, spending
 from .ledger import Ledger
 from .lookup import Kind, declaration
 from .spec import Choice, Sweep, TrialSpec
@@ -182,4 +182,6 @@ def _row(trial: TrialSpec, ledger: Ledger) -> dict[str, Any]:
         row
         | {"status": "done", "value": score["value"], "epoch": score["epoch"], "gpu_hours": record["gpu_hours"]}
         | {key: record.get(key) for key in _COPIED}
+        | {"latency_source": "trial" if record.get("latency_ms_p50") is not None else ""}
+        | profiles.columns_of(trial, ledger, device=record.get("device"))
     )
