@@ -1,5 +1,5 @@
-"""zoombench on the command line: list, plan, run, retry, status, logs, profile, cluster-check, report, compare, merge,
-sync, data.
+"""zoombench on the command line: list, plan, run, retry, status, logs, profile, cluster-check, report, compare,
+merge, sync, data.
 
 Exit codes: 0 all trials done; 1 an error of ours; 2 a mistake in the command or the sweep file, nothing started;
 3 finished, some trials failed; 4 stopped, `run` goes on; 130 Ctrl-C or SIGTERM, `run` goes on.

@@ -10,6 +10,9 @@ from .gaps import absent
 from .table import outcomes
 from .wording import plural, share
 
+DRIFT = 0.03
+"""A reference network that changes by a larger share while a profile's process measures marks its latency."""
+
 
 def cautions(table: pd.DataFrame, found: Sequence[Cell]) -> list[str]:
     """One sentence each, the gravest first."""
@@ -54,6 +57,8 @@ def cautions(table: pd.DataFrame, found: Sequence[Cell]) -> list[str]:
             f"distribution-free test can reach {alpha:g}, so the claims rest on the t test."
         )
     listed += _precisions(table)
+    for (dataset, budget), title in {(cell.dataset, cell.budget): cell.title for cell in found}.items():
+        listed += _of_costs(title, table[(table["dataset"] == dataset) & (table["budget"] == budget)])
     counted = outcomes(table)
     unnamed = int((counted & table["error_class"].isna()).sum())
     if unnamed:
@@ -95,3 +100,27 @@ def _precisions(table: pd.DataFrame) -> list[str]:
     if mixed:
         said += f" Different precisions are compared with each other on {'; '.join(mixed)}: run all in one."
     return [said]
+
+
+def _of_costs(title: str, rows: pd.DataFrame) -> list[str]:
+    """What speaks against comparing the costs of one data set and budget; once for all of its metrics."""
+    said = []
+    sources = rows.dropna(subset=["latency_source"]).groupby("latency_source")["method"].unique()
+    if len(sources) > 1:
+        by_source = "; ".join(f"of a {source}: {', '.join(sorted(methods))}" for source, methods in sources.items())
+        said.append(
+            f"Latencies on {title} do not compare: some were measured alone and some beside other trials "
+            f"({by_source}). `zoombench profile` measures the rest."
+        )
+    conditions = rows["latency_conditions"].dropna().unique()
+    if len(conditions) > 1:
+        said.append(f"Latencies on {title} were measured under different conditions: {'; '.join(sorted(conditions))}.")
+    drifted = sorted(rows.loc[(rows["latency_drift"] > DRIFT).fillna(False), "method"].unique())
+    if drifted:
+        said.append(
+            f"The machine was not steady while it measured {', '.join(drifted)} on {title}: the reference network "
+            f"changed by more than {100 * DRIFT:.0f}% within a process."
+        )
+    refused = rows.dropna(subset=["gflops_refused"]).drop_duplicates("method").sort_values("method")
+    said += [f"No GFLOPs of {one.method} on {title}: {one.gflops_refused}." for one in refused.itertuples()]
+    return said

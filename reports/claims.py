@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..harness.errors import TableError
+from .latency import by_process
 from .power import detectable, seeds_needed, seeds_to_find
 from .splits import Splits, redrawn
 from .statistics import (
@@ -40,6 +41,28 @@ COSTS = (
     "train_seconds",
     "gpu_hours",
 )
+PROFILED = (
+    "gflops_pointwise",
+    "gflops_overhead",
+    "latency_ms_p50_low",
+    "latency_ms_p50_high",
+    "latency_ms_p90_low",
+    "latency_ms_p90_high",
+    "latency_ms_p99",
+    "latency_ms_p99_low",
+    "latency_ms_p99_high",
+    "latency_processes",
+    "latency_calls",
+    "latency_drift",
+    "images_per_second",
+    "pipeline_ms_p50",
+    "pipeline_images_per_second",
+    "inference_memory_mib",
+    "host_memory_mib",
+    "energy_trial_j",
+    "gpu_hours_all",
+)
+"""What else is known of a cost; no axis."""
 COST_NAMES = {
     "parameters": "parameters",
     "gflops": "GFLOPs",
@@ -71,9 +94,14 @@ class Cost:
     train_seconds: float | None
     gpu_hours: float | None
     gpu_hours_total: float | None
-    """The sum over its trials."""
+    """The sum over its trials, with all their attempts where these are known."""
     intervals: Mapping[str, Interval]
-    """t intervals of the mean log of what is measured again in each trial (MEASURED), in its unit; from three on."""
+    """t intervals of the mean log of what is measured again in each trial or, if a profile, process (MEASURED), in its
+    unit; from three on."""
+    more: Mapping[str, float]
+    """Medians of what the table holds besides (PROFILED), as far as it does."""
+    profiled: bool
+    """Whether the latency is of `zoombench profile`."""
     n: int
     """Trials that measured anything."""
 
@@ -338,12 +366,13 @@ def _lean(table: pd.DataFrame) -> pd.DataFrame:
     """The columns that claims are made of, as plain numpy; a failed trial becomes an outcome or is lost."""
     status = table["status"].to_numpy(dtype=object)
     status[(status == "failed") & ~outcomes(table).to_numpy()] = "lost"
-    names = ("method", "dataset", "budget", "metric", "unit", "higher_is_better", "split_id")
+    names = ("method", "dataset", "budget", "metric", "unit", "higher_is_better", "split_id", "latency_source")
     columns: dict[str, Any] = {name: table[name].to_numpy(dtype=object, na_value=np.nan) for name in names}
     columns |= {"status": status, "seed": table["seed"].to_numpy(dtype=np.int64)}
     columns |= {"competes": table["competes"].to_numpy(dtype=bool)}
     columns |= {
-        name: table[name].to_numpy(dtype=float, na_value=np.nan) for name in ("value", "n_train", "n_test", *COSTS)
+        name: table[name].to_numpy(dtype=float, na_value=np.nan)
+        for name in ("value", "n_train", "n_test", *COSTS, *PROFILED)
     }
     return pd.DataFrame(columns)
 
@@ -376,13 +405,31 @@ def _cost(group: pd.DataFrame, alpha: float) -> Cost:
         name: (float(np.mean(values) if name in TRAINING else np.median(values)) if len(values) else None)
         for name, values in columns.items()
     }
-    hours = columns["gpu_hours"]
-    total = float(hours.sum()) if len(hours) else None
-    logs = {name: t_interval(np.log(columns[name][columns[name] > 0]), level=1 - alpha) for name in MEASURED}
+    hours = np.where(np.isfinite(group["gpu_hours_all"]), group["gpu_hours_all"], group["gpu_hours"])
+    total = float(np.nansum(hours)) if np.isfinite(hours).any() else None
+    measured = {name: measurements(group, name) for name in MEASURED}
+    logs = {name: t_interval(np.log(values[values > 0]), level=1 - alpha) for name, values in measured.items()}
     intervals = {name: Interval(float(np.exp(i.low)), float(np.exp(i.high))) for name, i in logs.items() if i}
     return Cost(
-        **amounts, gpu_hours_total=total, intervals=intervals, n=max(len(values) for values in columns.values())
+        **amounts,
+        gpu_hours_total=total,
+        intervals=intervals,
+        more={name: float(np.median(values)) for name in PROFILED if len(values := _finite(group[name]))},
+        profiled=bool(group["latency_source"].eq("profile").any()),
+        n=max(len(values) for values in columns.values()),
     )
+
+
+def measurements(rows: pd.DataFrame, axis: str) -> FloatArray:
+    """One cost of one method, one number a trial; one a process where a profile measured the latency."""
+    if axis == "latency_ms_p50":
+        told = rows[rows["latency_source"].eq("profile").fillna(False).astype(bool)]
+        whole = told[["latency_ms_p50", "latency_ms_p50_low", "latency_ms_p50_high", "latency_processes"]].dropna()
+        if len(whole):
+            value, low, high, processes = whole.iloc[0].astype(float)
+            return by_process(value, low, high, int(processes))
+    values: FloatArray = rows[axis].to_numpy(dtype=float, na_value=np.nan)
+    return values[np.isfinite(values)]
 
 
 def _metrics(rows: pd.DataFrame) -> list[Metric]:

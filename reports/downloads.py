@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from .across_claims import Across
-from .claims import Cell
+from .claims import PROFILED, Cell
 from .curves import Panel
 from .example_claims import VarianceShares
 from .figures import COST_AXES
@@ -81,6 +81,7 @@ def compute(cell: Cell) -> list[dict[str, Any]]:
         | _ends(entry.summary.interval)
         | {"parameters": entry.cost.parameters, "flop_coverage": entry.cost.flop_coverage}
         | {axis.key: axis.of(entry) for axis in COST_AXES}
+        | {name: entry.cost.more.get(name) for name in PROFILED}
         for entry in cell.entries
     ]
 

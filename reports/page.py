@@ -13,7 +13,7 @@ import pandas as pd
 from . import curves, downloads, figures
 from . import table as results
 from .beyond import Beyond, gather
-from .cautions import cautions
+from .cautions import DRIFT, cautions
 from .claims import Cell, Claim, cells, family_size
 from .figures import CostAxis
 from .gaps import absent
@@ -130,6 +130,9 @@ def render(table: pd.DataFrame, about: About) -> str:
         absent=absent(table, paired=about.paired),
         methods=list(figures.looks(found)),
         energy=any(entry.cost.energy_j is not None for cell in found for entry in cell.entries),
+        profiled=[entry.cost.profiled for cell in found for entry in cell.entries if entry.cost.latency_ms_p50],
+        drift=DRIFT,
+        conditions=sorted(table["latency_conditions"].dropna().unique()),
         redrawn="every" if found and all(cell.splits for cell in found) else any(cell.splits for cell in found),
         m=family_size(whole, about.reference) if len(table) else 0,
         contents=table[["dataset", "data"]].dropna().drop_duplicates().sort_values(["dataset", "data"]).values.tolist(),

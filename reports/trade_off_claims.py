@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..harness.errors import TableError
-from .claims import COST_NAMES, COSTS, Cell, Claim, Entry
+from .claims import COST_NAMES, COSTS, Cell, Claim, Entry, measurements
 from .estimates import Estimate, corrected_resampled
 from .statistics import FloatArray, holm
 from .trade_off import DRAWS, SpeedUp, TradeOff, mean_draws, no_worse_and_cheaper, p_on_front, speed_up
@@ -219,14 +219,12 @@ def _front(cell: Cell, costs: dict[str, FloatArray], axis: str, seed: int) -> tu
 
 
 def _costs(table: pd.DataFrame, cell: Cell, axis: str) -> dict[str, FloatArray]:
-    """One cost a finished trial, for each method; what is absent, infinite or 0 has no ratio and is left out."""
+    """One cost a finished trial or profiling process, for each method; absent, infinite and 0 are left out."""
     done = (table["status"] == "done") & (table["dataset"] == cell.dataset) & (table["budget"] == cell.budget)
     mine = (table["metric"] == cell.metric.name).fillna(False)  # a trial has a row for each of its metrics, one cost
     rows = table[done & mine].sort_values(["method", "seed"])
-    values = rows[axis].to_numpy(dtype=float, na_value=np.nan)
-    kept = np.isfinite(values) & (values > 0)
-    methods = rows["method"].to_numpy()
-    return {str(name): values[kept & (methods == name)] for name in dict.fromkeys(methods[kept])}
+    each = {str(name): measurements(of_method, axis) for name, of_method in rows.groupby("method", sort=False)}
+    return {name: kept for name, values in each.items() if len(kept := values[values > 0])}
 
 
 def _curve(cells: Sequence[Cell], method: str, axis: str) -> list[tuple[float, Seeded]]:
