@@ -64,7 +64,11 @@ def fill(sweep: spec.Sweep, ledger: Ledger) -> None:
         (folder / "events.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events))
         (folder / "metrics.jsonl").write_text(f"{json.dumps(score)}\n" * 5)
         record = {
-            "done": {"method_code": trial.method.fingerprint, "dataset_code": trial.dataset.fingerprint, "amp": False},
+            "done": {
+                "method_code": trial.method.fingerprint,
+                "dataset_code": trial.dataset.fingerprint,
+                "precision": "float32",
+            },
             "failed": {"error_class": "ValueError", "message": "no", "traceback": "no", "time": now()},
         }.get(state)
         if record:

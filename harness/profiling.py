@@ -100,8 +100,8 @@ def _located(trials: Sequence[TrialSpec], settings: Settings, ledger: Ledger) ->
                 raise UsageError(f"no device to measure on: {_last_line(told)}. Choose one with --device.")
             devices[on_cpu] = json.loads(told.stdout)
         known = devices[on_cpu] | {
-            "precision": "bf16" if settings.amp else "float32",
-            "threads": trial.budget.cpus,
+            "precision": settings.precision,
+            "threads": settings.cpu_threads or trial.budget.cpus,
             "workers": settings.workers,
             "code": profiles.code_of(trial),
         }

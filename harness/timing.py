@@ -21,15 +21,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from . import cost, energy, lookup
-from .batches import Collate
+from . import cost, energy, lookup, precision
+from .batches import Batches
 from .contract import Method, as_floats, given
 from .flops import count_flops
 from .ledger import write_json
 from .randomness import seed_everything
 from .spec import TrialSpec
 from .sweepfile import Settings
-from .trial import _cpu_name, pick_device
+from .trial import cpu_name, cpu_threads, pick_device
 
 WARM_UP = 10
 """Calls before the first that is timed."""
@@ -48,13 +48,15 @@ def measure(spec: TrialSpec, settings: Settings, *, calls: int, seconds: float) 
     files are read many times, so that they come from the operating system's cache.
     """
     device = pick_device(spec, settings)
-    torch.set_num_threads(max(1, spec.budget.cpus))
-    autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=settings.amp)
+    torch.set_num_threads(cpu_threads(spec, settings))
+    autocast = partial(precision.autocast, settings.precision, device)
     timed = partial(time_calls, device=device, most=calls, seconds=seconds)
     before = _reference(device)
     resident, allocated = _status_mib("VmRSS"), cost.allocated(device)
     method, split = _build(spec, settings, device)
-    batch, load = min(spec.budget.batch, len(split)), partial(_load, method, split, device)
+    together = min(spec.budget.batch, len(split))
+    batch = math.ceil(together / spec.budget.pieces(together))
+    load = partial(_load, method, split, device)
     inputs, target = next(load(batch=batch, workers=0))
     allocated += sum(tensor.nbytes for tensor in (*inputs.values(), target))
     one = {name: tensor[:1] for name, tensor in inputs.items()}
@@ -140,9 +142,9 @@ def _load(
     """Batches of the training split on the device, round and round."""
     indices = cycle(range(len(split)))
     loader: DataLoader[Any] = DataLoader(
-        split,
-        batch_sampler=iter(lambda: list(islice(indices, batch)), []),
-        collate_fn=Collate(method.inputs),
+        Batches(split, tuple(method.inputs)),
+        sampler=iter(lambda: list(islice(indices, batch)), []),
+        batch_size=None,
         num_workers=workers,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),
@@ -189,7 +191,7 @@ def main() -> None:
     spec, settings = TrialSpec.from_json(request["spec"]), Settings(**request["settings"])
     if len(sys.argv) < 2:
         device = pick_device(spec, settings)
-        name = torch.cuda.get_device_name() if device.type == "cuda" else _cpu_name()
+        name = torch.cuda.get_device_name() if device.type == "cuda" else cpu_name()
         print(json.dumps({"device": name, "torch": torch.__version__}))
         return
     write_json(Path(sys.argv[1]), measure(spec, settings, calls=request["calls"], seconds=request["seconds"]))

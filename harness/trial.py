@@ -354,7 +354,7 @@ class _Trial:
             "processes": self.ranks.count,
             "gpu_hours": self._gpus() * self.train_seconds / 3600,
             "bad_files": self.skipped.count,
-            "device": torch.cuda.get_device_name() if self.device.type == "cuda" else _cpu_name(),
+            "device": torch.cuda.get_device_name() if self.device.type == "cuda" else cpu_name(),
             "precision": self.settings.precision,
             "compiled": self.learner.compiled,
             "cpu_threads": cpu_threads(self.spec, self.settings),
@@ -526,7 +526,8 @@ def _refuse_other_data(dataset: Choice, root: str | None) -> None:
         )
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """What the CPU calls itself."""
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.exists() else ():
         if line.startswith("model name"):
