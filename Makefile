@@ -9,7 +9,7 @@ demo: install
 	$(BIN)/zoombench run
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install lint types test
 

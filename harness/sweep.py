@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -340,6 +341,7 @@ def _cluster(address: str | None) -> Iterator[None]:
     Raises UsageError where no cluster answers, or not to us.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     with contextlib.nullcontext() if address else _kept_private():
         try:
             if address:
@@ -362,6 +364,8 @@ def _cluster(address: str | None) -> Iterator[None]:
                 "RAY_AUTH_TOKEN_PATH to a file with what `ray get-auth-token` prints on its head."
             ) from error
         try:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own ends the driver without a word of ours
             yield
         finally:
             ray.shutdown()

@@ -196,12 +196,20 @@ def test_two_drivers_on_one_results_folder_share_the_work(sweep_file, background
     assert len(mlflow_runs(results)) == 1 + 4
 
 
-def test_ctrl_c_stops_says_how_to_go_on_and_exits_130(sweep_file, background, zoombench, results):
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda process: os.killpg(process.pid, signal.SIGINT),  # a terminal sends it to the whole group
+        lambda process: process.send_signal(signal.SIGTERM),
+    ],
+    ids=["ctrl-c", "sigterm"],
+)
+def test_being_told_to_end_says_how_to_go_on_and_exits_130(tell, sweep_file, background, zoombench, results):
     budget = {"image_size": 16, "epochs": 200, "batch": 16}
     path = sweep_file(methods={"tiny": {"sleep": 0.05}}, budgets={"b": budget}, seeds=2)
     process = background("run", path)
     wait_for(lambda: epochs_done(results, spec.load(path)) > 2)
-    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    tell(process)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert f"Go on with: zoombench run {path}" in said
