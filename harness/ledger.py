@@ -11,6 +11,7 @@
         failed.json          error class, message and traceback of a trial that ended by an error; traceback.txt to read
         tracked.json         what MLflow has received
       sweeps/<name>/         resolved.yaml, results.parquet, results.csv, report.html
+      profiles/              what `zoombench profile` measured: profiles.py
 
 A trial is done when done.json is there. Locks are the operating system's: they vanish with the process. Results on an
 object store have the same files: mirror.py.
@@ -21,6 +22,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import socket
 import tempfile
 import time
@@ -77,6 +79,16 @@ class Ledger:
 
     def publish(self, sweep: str, trial_ids: Iterable[str] = ()) -> None:
         """Let other machines have a sweep's table and report, and what MLflow was sent: they share the folder."""
+
+    def fetch_folder(self, name: str, only: Collection[str] | None = None) -> None:
+        """Have what other machines keep in another folder of the results, such as `profiles`: they share it."""
+
+    def publish_folder(self, name: str) -> None:
+        """Let other machines have the files of a folder of the results, such as a profile's: they share it."""
+
+    def forget_folder(self, name: str) -> None:
+        """Delete a folder of the results and what is in it, for all machines."""
+        shutil.rmtree(self.root / name, ignore_errors=True)
 
     def trouble(self, trial_id: str) -> StorageLost | None:
         """Why a trial that this process runs must end, as far as its results are concerned."""

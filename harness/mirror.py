@@ -99,21 +99,21 @@ class MirroredLedger(Ledger):
         for prefix in prefixes:
             objects |= self._ask(partial(self.store.find, prefix))
         found: dict[str, dict[str, Object]] = {trial_id: {} for trial_id in trial_ids or ()}
-        sweeps: dict[str, dict[str, Object]] = {}
         for name, one in objects.items():
             top, _, rest = name.partition("/")
             folder, _, file = rest.partition("/")
             if leased_one := LEASE.fullmatch(name):
                 self._renewed[leased_one[1]] = one.modified
-            elif file and is_safe(folder) and is_safe(file):
-                (found if top == "trials" else sweeps if top == "sweeps" else {}).setdefault(folder, {})[file] = one
+            elif top == "trials" and is_safe(folder) and is_safe(file):
+                found.setdefault(folder, {})[file] = one
         self._listing.update(found)
         if trial_ids is None:
             for trial_id in set(self._listing) - set(found):
                 del self._listing[trial_id]
-            self._fetch_sweeps(sweeps)
+            of_sweeps = {name: one for name, one in objects.items() if name.startswith("sweeps/")}
+            self._bring("sweeps", of_sweeps, only=OF_A_SWEEP, before=began)
         for trial_id in found if trial_ids is not None else folders(self.root / "trials"):
-            self._forget_deleted(trial_id, before=began)
+            self._forget_deleted(f"trials/{trial_id}", self._listing.get(trial_id, {}), before=began)
 
     def fetch(self, trial_ids: Iterable[str], only: Collection[str] | None = None) -> None:
         """Bring listed files of trials up to date: these, or all but checkpoints and weights.
@@ -131,8 +131,27 @@ class MirroredLedger(Ledger):
         while left:
             some, left = left[:AT_ONCE], left[AT_ONCE:]
             with contextlib.ExitStack() as locks:
-                free = [trial_id for trial_id in some if self._locked(trial_id, locks)]
+                free = [trial_id for trial_id in some if self._locked(f"trials/{trial_id}", locks)]
                 self._download({trial_id: wanted[trial_id] for trial_id in free})
+
+    def fetch_folder(self, name: str, only: Collection[str] | None = None) -> None:
+        """Bring the files of this folder and of those in it up to date: of these names, or all. One listing.
+
+        Raises ResultsError where the store cannot be read, StorageLost where it was waited for.
+        """
+        began = time.time_ns()
+        self._bring(name, self._ask(partial(self.store.find, name)), only=only, before=began)
+
+    def publish_folder(self, name: str) -> None:
+        """Push what changed of the files that lie in this folder. Raises StorageLost."""
+        synced = Synced.read(self.root / name)
+        changed = {file: found for file, found in signatures(self.root / name).items() if not synced.has(file, found)}
+        patiently(self.store, partial(self._push, name, changed))
+
+    def forget_folder(self, name: str) -> None:
+        """Delete a folder and what is in it, here and on the store."""
+        super().forget_folder(name)
+        self._ask(lambda: self.store.delete(self.store.find(name)))
 
     def known(self) -> list[str]:
         """The ids of all trials that have left something."""
@@ -235,11 +254,9 @@ class MirroredLedger(Ledger):
             found = signature_of(self.folder(trial_id) / "tracked.json")
             if found and not Synced.read(self.folder(trial_id)).has("tracked.json", found):
                 changed[f"trials/{trial_id}"] = {"tracked.json": found}
-        folder = self.sweep_folder(sweep)
-        synced = Synced.read(folder)
-        own = {name: found for name, found in signatures(folder).items() if not synced.has(name, found)}
-        for prefix, files in (changed | ({f"sweeps/{sweep}": own} if own else {})).items():
+        for prefix, files in changed.items():
             patiently(self.store, partial(self._push, prefix, files))
+        self.publish_folder(f"sweeps/{sweep}")
 
     def push(self, trial_id: str, lease: Lease | None = None) -> None:
         """Write to the store what changed in a trial's folder; whoever finds a record there finds what it tells of."""
@@ -269,10 +286,8 @@ class MirroredLedger(Ledger):
     def _ask(self, action: Callable[[], Result]) -> Result:
         if storage.patience_seconds():
             return patiently(self.store, action)
-        try:
+        with self.store.refusing():
             return action()
-        except Exception as error:
-            raise self.store.refused(error) from error
 
     def _push(
         self, prefix: str, files: dict[str, Signature], contents: Mapping[str, bytes] = MappingProxyType({})
@@ -373,38 +388,53 @@ class MirroredLedger(Ledger):
                 if json.loads(line) not in known:
                     append_line(path, json.loads(line))
 
-    def _fetch_sweeps(self, sweeps: dict[str, dict[str, Object]]) -> None:
-        for sweep, files in sweeps.items():
-            folder = self.sweep_folder(sweep)
-            synced = Synced.read(folder)
-            new = {name: files[name] for name in OF_A_SWEEP if name in files and not synced.is_of(name, files[name])}
-            if new:
-                self._ask(partial(self.store.fetch, {f"sweeps/{sweep}/{name}": folder / name for name in new}))
-                for name, one in new.items():
-                    if signature := signature_of(folder / name):
-                        synced.versions[name] = (one.version, *signature)
-                synced.write(folder)
+    def _bring(self, top: str, objects: Mapping[str, Object], *, only: Collection[str] | None, before: int) -> None:
+        """Make the files under a folder what a listing, begun at that time, says that they are."""
+        listed: dict[str, dict[str, Object]] = {
+            path.parent.relative_to(self.root).as_posix(): {} for path in (self.root / top).rglob("synced.json")
+        }
+        for name, one in objects.items():
+            folder, _, file = name.rpartition("/")
+            if all(map(is_safe, name.split("/"))):
+                listed.setdefault(folder, {})[file] = one
+        new: dict[str, dict[str, Object]] = {}
+        for folder, files in listed.items():
+            self._forget_deleted(folder, files, before=before)
+            synced = Synced.read(self.root / folder)
+            for file, one in files.items():
+                is_here = synced.is_of(file, one) and (self.root / folder / file).exists()
+                if (only is None or file in only) and not is_here:
+                    new.setdefault(folder, {})[file] = one
+        if new:
+            wanted = [f"{folder}/{file}" for folder, files in new.items() for file in files]
+            self._ask(partial(self.store.fetch, {name: self.root / name for name in wanted}))
+        for folder, files in new.items():
+            synced = Synced.read(self.root / folder)
+            for file, one in files.items():
+                if signature := signature_of(self.root / folder / file):
+                    synced.versions[file] = (one.version, *signature)
+            synced.write(self.root / folder)
 
-    def _forget_deleted(self, trial_id: str, *, before: int) -> None:
+    def _forget_deleted(self, name: str, files: Collection[str], *, before: int) -> None:
         """Delete what was the store's and is not any more, unless this machine pushed it after the listing."""
-        folder, names = self.folder(trial_id), self._listing.get(trial_id, {})
+        folder = self.root / name
         written = signature_of(folder / "synced.json")
-        gone = [name for name in Synced.read(folder).versions if name not in names]
+        gone = [file for file in Synced.read(folder).versions if file not in files]
         if not gone or (written and written[0] > before):
             return
         with contextlib.ExitStack() as locks:
-            if self._locked(trial_id, locks):
+            if self._locked(name, locks):
                 synced = Synced.read(folder)
-                for name in gone:
-                    (folder / name).unlink(missing_ok=True)
-                    synced.versions.pop(name, None)
+                for file in gone:
+                    (folder / file).unlink(missing_ok=True)
+                    synced.versions.pop(file, None)
                 synced.write(folder)
 
-    def _locked(self, trial_id: str, locks: contextlib.ExitStack) -> bool:
-        """Whether the mirror's lock of a trial could be had at once."""
-        self.folder(trial_id).mkdir(parents=True, exist_ok=True)
+    def _locked(self, name: str, locks: contextlib.ExitStack) -> bool:
+        """Whether the mirror's lock of a folder could be had at once."""
+        (self.root / name).mkdir(parents=True, exist_ok=True)
         try:
-            locks.enter_context(super().lock(self.folder(trial_id) / "lock", patience=0))
+            locks.enter_context(super().lock(self.root / name / "lock", patience=0))
         except TrialBusy:
             return False
         return True

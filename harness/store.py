@@ -8,7 +8,8 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -164,12 +165,10 @@ class Store:
 
         Raises ResultsError.
         """
-        try:
+        with self.refusing():
             self.create("ledger-id", uuid.uuid4().hex.encode())
             content = self.read("ledger-id") or b""
             keeps = not self._overwrites(content)
-        except Exception as error:
-            raise self.refused(error) from error
         if not keeps:
             raise ResultsError(
                 f"the store at {self.url} overwrites an object that was to be created only where there is none (S3's "
@@ -190,6 +189,14 @@ class Store:
                 raise
             return False
         return True
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Whatever the store does not do becomes a ResultsError."""
+        try:
+            yield
+        except Exception as error:
+            raise self.refused(error) from error
 
     def refused(self, error: Exception) -> ResultsError:
         """What to tell the user where the store did not do what was asked before anything started."""

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 import zipfile
 from pathlib import Path
 
@@ -17,41 +16,9 @@ import torch
 from zoombench.harness import cli, lease, mirror, spec, storage
 from zoombench.harness.errors import ResultsError, StorageLost, TrialBusy
 from zoombench.harness.execution import execute
-from zoombench.harness.ledger import Ledger, at, read_lines
+from zoombench.harness.ledger import Ledger, at, read_lines, write_text
 from zoombench.harness.store import Object, Store, _object, patiently
 from zoombench.harness.sweepfile import Settings
-
-SERVER = Path(__file__).parent / "s3_server.py"
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    """An S3 server for this file's tests; it ends with them."""
-    server = subprocess.Popen([sys.executable, SERVER], stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        yield f"http://127.0.0.1:{int(server.stdout.readline())}"
-    finally:
-        server.kill()
-        server.communicate()
-
-
-@pytest.fixture
-def s3(endpoint, monkeypatch):
-    """A fresh folder in a bucket."""
-    import fsspec
-
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "somebody",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    files = fsspec.filesystem("s3")
-    if not files.exists("bucket"):
-        files.mkdir("bucket")
-    return f"s3://bucket/{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture(params=["s3", "file"])
@@ -499,6 +466,33 @@ def test_scores_that_started_over_are_owed_to_mlflow_again(folder_url, machine):
         assert (ledger.folder("t") / "tracked.json").exists() == kept
 
 
+def test_any_folder_is_shared_and_what_is_deleted_on_the_store_goes_everywhere(folder_url, machine):
+    first = machine("a", folder_url)
+    for name in ("kept/x/y/one.json", "kept/x/y/two.json", "kept/x/three.json"):
+        write_text(first.root / name, name)
+    for folder in ("kept/x/y", "kept/x"):
+        first.publish_folder(folder)
+    assert set(first.store.find("kept")) == {"kept/x/y/one.json", "kept/x/y/two.json", "kept/x/three.json"}
+    second = machine("b", folder_url)
+    second.fetch_folder("kept", only=("one.json",))
+    assert [path.name for path in second.root.glob("kept/**/*.json") if path.name != "synced.json"] == ["one.json"]
+    second.fetch_folder("kept/x")
+    (second.root / "kept/x/three.json").unlink()
+    second.fetch_folder("kept")
+    assert (second.root / "kept/x/three.json").read_text() == "kept/x/three.json"
+
+    write_text(second.root / "kept/x/y/own.json", "not published")
+    write_text(first.root / "kept/x/y/one.json", "again")
+    first.publish_folder("kept/x/y")
+    first.store.delete(["kept/x/y/two.json"])
+    second.fetch_folder("kept")
+    left = {path.name: path.read_text() for path in (second.root / "kept/x/y").glob("o*.json")}
+    assert left == {"one.json": "again", "own.json": "not published"}
+    assert not (second.root / "kept/x/y/two.json").exists()
+    second.forget_folder("kept")
+    assert (first.store.find("kept"), (second.root / "kept").exists()) == ({}, False)
+
+
 def test_names_on_the_store_never_leave_the_mirror(s3, machine, tmp_path):
     ledger = machine("a", s3)
     packed = io.BytesIO()
@@ -507,10 +501,19 @@ def test_names_on_the_store_never_leave_the_mirror(s3, machine, tmp_path):
             archive.writestr(name, b"")
     ledger.store.put("trials/t/looks.zip", packed.getvalue())
     hostile = ["trials/t/../../evil", "trials/../evil", "sweeps/../data.json", "trials/t/.hidden", "trials/t/a\\b"]
-    for name in [*hostile, "trials/t/lock", "trials/t/synced.json", "trials/t//evil", "trials/t/x/y", "sweeps/../../x"]:
+    for name in [
+        *hostile,
+        "trials/t/lock",
+        "trials/t/synced.json",
+        "trials/t//evil",
+        "trials/t/x/y",
+        "sweeps/../../x",
+        "kept/../../x",
+    ]:
         ledger.store._fs.call_s3("put_object", Bucket="bucket", Key=f"{s3.split('/')[-1]}/{name}", Body=b"evil")
     assert len(ledger.store.find()) >= 10
     ledger.refresh()
+    ledger.fetch_folder("kept")
     ledger.fetch(["t", "..", "../.."])
     with ledger.hold("t"):
         pass
