@@ -10,6 +10,7 @@ the versions, the precision, the code. Both are hashes: a profile is found again
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,11 @@ class Profile:
     """One configuration under one set of conditions."""
 
     folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder as the ledger has it."""
+        return "/".join(self.folder.parts[-3:])
 
     @property
     def is_done(self) -> bool:
@@ -55,7 +61,7 @@ class Profile:
         """Write profile.json from what so many processes left."""
         made = [json.loads(self.process(number).read_text(encoding="utf-8")) for number in range(processes)]
         found = {"columns": columns(made, conditions), "gflops_by_part": made[0]["gflops_by_part"]}
-        write_json(self.folder / "profile.json", found | {"conditions": dict(conditions)})
+        write_json(self.folder / "profile.json", found | {"conditions": dict(conditions), "finished": time.time()})
 
 
 def configuration(trial: TrialSpec) -> str:
@@ -70,19 +76,23 @@ def of(trial: TrialSpec, conditions: Mapping[str, Any], ledger: Ledger) -> Profi
     return Profile(_folder(trial, ledger) / hashlib.sha256(named.encode()).hexdigest()[:12])
 
 
+def fetch(ledger: Ledger) -> None:
+    """Have at hand what any machine has measured, but for the single calls."""
+    ledger.fetch_folder("profiles", only=("profile.json",))
+
+
 def columns_of(trial: TrialSpec, ledger: Ledger, *, device: str | None) -> dict[str, Any]:
     """The columns of a trial's profile, empty without one that was made with today's code of its method and data set.
 
     Of several the newest, and one on the trial's own device before any other: `latency_conditions` names the device.
     """
     made = [Profile(folder) for folder in _folder(trial, ledger).glob("*")]
-    read = [(one.read(), (one.folder / "profile.json").stat().st_mtime_ns) for one in made if one.is_done]
-    known = [pair for pair in read if pair[0]["conditions"]["code"] == code_of(trial)]
+    read = [one.read() for one in made if one.is_done]
+    known = [one for one in read if one["conditions"]["code"] == code_of(trial)]
     if not known:
         return {}
-    best, _ = max(known, key=lambda pair: (pair[0]["conditions"]["device"] == device, pair[1]))
-    found: dict[str, Any] = best["columns"]
-    return found
+    best = max(known, key=lambda one: (one["conditions"]["device"] == device, one.get("finished", 0.0)))
+    return {**best["columns"], "latency_device": best["conditions"]["device"]}
 
 
 def code_of(trial: TrialSpec) -> list[str]:

@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,9 +21,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from . import planned, preflight, profiles, spec
+from . import planned, preflight, profiles, spec, storage
 from .errors import UsageError
-from .ledger import Ledger
+from .ledger import Ledger, at
 from .profiles import Profile
 from .spec import TrialSpec
 from .sweepfile import Settings
@@ -42,23 +41,26 @@ def profile_sweep(options: argparse.Namespace) -> int:
         raise UsageError(
             f"--processes {options.processes}: an interval over processes needs {FEWEST_PROCESSES} or more."
         )
-    ledger = Ledger.open(Path(options.results))
+    ledger = at(options.results)
+    ledger.refresh()
     sweep = planned.load(options.sweep, ledger)
     chosen: dict[str, TrialSpec] = {}
     for trial in spec.select(sweep.trials, options.only):
-        if trial.skip is None:
+        if trial.is_runnable and trial.purpose == "final":
             chosen.setdefault(profiles.configuration(trial), trial)
     if not chosen:
         raise UsageError(f"no configuration of {sweep.name} can run; `zoombench plan` says why.")
     settings = sweep.settings.model_copy(update={"device": options.device} if options.device else {})
     preflight.refuse_absent_devices(list(chosen.values()), settings)
     preflight.refuse_absent_data(list(chosen.values()), settings.data)
+    ledger = ledger.prepared()
+    profiles.fetch(ledger)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     with _alone():
         found = _located(list(chosen.values()), settings, ledger)
         if options.again:
             for one in found:
-                shutil.rmtree(one.profile.folder, ignore_errors=True)
+                ledger.forget_folder(one.profile.name)
         missing = [one for one in found if not one.profile.is_done]
         console.print(f"{sweep.name}: {len(missing)} of {len(found)} configurations to measure")
         for warning in _warnings(ledger) if missing else ():
@@ -71,6 +73,9 @@ def profile_sweep(options: argparse.Namespace) -> int:
     done = [one for one in found if one.profile.is_done]
     if done:
         _show(done)
+    with storage.waited_for(ledger.root, settings.storage_patience_minutes):
+        for one in done:
+            ledger.publish_folder(one.profile.name)
     return FAILED if failed else DONE
 
 
@@ -170,7 +175,7 @@ def _warnings(ledger: Ledger) -> list[str]:
         said.append(f"the machine is busy (load {load:.1f} on {cpus} CPUs): what is measured now is too slow.")
     if running:
         said.append(
-            f"{running} trials of {ledger.root} are running: what is measured now is too slow if they run here."
+            f"{running} trials of {ledger.place} are running: what is measured now is too slow if they run here."
         )
     return said
 

@@ -39,6 +39,7 @@ _COPIED = (
 
 def rows(sweep: Sweep, ledger: Ledger, *, run_ids: dict[str, str]) -> list[dict[str, Any]]:
     """One row per planned trial: its score where it is done, else why there is none."""
+    profiles.fetch(ledger)
     return [_row(trial, ledger) | {"run_id": run_ids.get(trial.id, "")} for trial in sweep.trials]
 
 

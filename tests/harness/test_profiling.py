@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from zoombench.harness import cli, cost, profiles, profiling, spec, timing
-from zoombench.harness.ledger import Ledger, write_json
+from zoombench.harness.errors import StorageLost
+from zoombench.harness.ledger import Ledger, at, write_json
+from zoombench.harness.mirror import MirroredLedger
 from zoombench.harness.results import rows
 from zoombench.harness.sweepfile import Settings
 
@@ -69,8 +71,8 @@ def profile(sweep_file, tmp_path, capsys):
     methods = {"tiny": {}, "wide": {"method": "tiny", "width": 8}}
     path = sweep_file(methods=methods, seeds=3, reference="tiny")
 
-    def say(*words):
-        code = cli.main(["profile", str(path), "--results", str(tmp_path / "results"), *words])
+    def say(*words, results=tmp_path / "results"):
+        code = cli.main(["profile", str(path), "--results", str(results), *words])
         told = capsys.readouterr()
         return code, " ".join((told.out + told.err).split())
 
@@ -78,7 +80,7 @@ def profile(sweep_file, tmp_path, capsys):
 
 
 def test_a_real_profile_fills_the_table_and_is_made_once(profile, tmp_path):
-    words = ("--only", "method=tiny", "--calls", "12", "--seconds", "0.2", "--processes", "3", "--device", "cpu")
+    words = ("--only", "method=tiny", "--calls", "12", "--seconds", "60", "--processes", "3", "--device", "cpu")
     code, told = profile.say(*words)
     assert (code, "1 of 1 configurations to measure" in told) == (0, True), told
     assert "36 calls give p90 and p99 no upper end" in told
@@ -142,6 +144,73 @@ def test_again_measures_anew(profile, asked):
     asked.heard.clear()
     profile.say("--again", "--only", "method=wide")
     assert asked.heard == ["wide"] * 5
+
+
+def test_draws_of_tuning_are_not_measured(profile, asked, sweep_file):
+    space = {"wide": {"width": {"choices": [4, 12]}}}
+    methods = {"tiny": {}, "wide": {"method": "tiny", "width": 8}}
+    sweep_file(methods=methods, seeds=3, reference="tiny", tuning={"trials": 3, "space": space})
+    assert profile.say() == (
+        2,
+        "zoombench: no configuration of small can run; `zoombench plan` says why.",
+    ), "final trials wait for what tuning finds"
+
+
+@pytest.fixture(params=["s3", "file"])
+def machine(request, tmp_path, monkeypatch):
+    """The ledger of one store, as a machine of this name sees it now."""
+    url = request.getfixturevalue("s3") if request.param == "s3" else f"file://{tmp_path}/store"
+
+    def look(name):
+        monkeypatch.setenv("ZOOMBENCH_CACHE", str(tmp_path / name))
+        ledger = at(url)
+        ledger.refresh()
+        return ledger
+
+    return look
+
+
+def test_what_one_machine_measured_another_finds_on_the_store(profile, asked, machine):
+    trial, url = profile.sweep.trials[0], machine("a").place
+    assert profile.say("--processes", "3", results=url)[0] == 0
+    kept = sorted(name.split("/")[3] for name in machine("a").store.find("profiles"))
+    assert kept == sorted(["process-0.json", "process-1.json", "process-2.json", "profile.json"] * 2)
+
+    other = machine("b")
+    (told,) = [one for one in rows(profile.sweep, other, run_ids={}) if one["trial_id"] == trial.id]
+    assert "latency_source" not in told, "its trial is not done"
+    assert profiles.columns_of(trial, other, device=None)["latency_ms_p50"] == pytest.approx(2)
+    assert not list(other.root.glob("profiles/*/*/process-0.json")), "a report needs none of the calls"
+    asked.heard.clear()
+    assert "0 of 2 configurations to measure" in profile.say(results=url)[1]
+    assert asked.heard == []
+
+    profile.say("--again", "--processes", "4", "--only", "method=tiny", results=url)
+    assert asked.heard == ["tiny"] * 4
+    first = machine("a")
+    profiles.fetch(first)
+    assert profiles.columns_of(trial, first, device=None)["latency_processes"] == 4
+
+    first.forget_folder("profiles")
+    profiles.fetch(other := machine("b"))
+    assert profiles.columns_of(trial, other, device=None) == {}, "who deletes it on the store deletes it everywhere"
+
+
+def test_a_profile_that_the_store_did_not_take_is_sent_by_the_next(profile, asked, machine, monkeypatch):
+    url, push = machine("a").place, MirroredLedger.publish_folder
+
+    def away(ledger, name):
+        raise StorageLost("the store is away")
+
+    monkeypatch.setattr(MirroredLedger, "publish_folder", away)
+    code, told = profile.say(results=url)
+    assert code != 0
+    assert told.endswith("zoombench: StorageLost: the store is away"), "after what was measured is shown"
+    assert machine("a").store.find("profiles") == {}
+    monkeypatch.setattr(MirroredLedger, "publish_folder", push)
+    asked.heard.clear()
+    assert (profile.say(results=url)[0], asked.heard) == (0, [])
+    assert len(machine("a").store.find("profiles")) == 2 * 6
 
 
 def test_a_method_that_cannot_be_measured_stops_no_other(profile, asked):
@@ -241,6 +310,7 @@ def test_the_profile_of_the_trials_own_device_goes_before_a_newer_one(profile):
     trial = profile.sweep.trials[0]
     chosen = {device: profiles.columns_of(trial, profile.ledger, device=device) for device in ("a gpu", "a cpu", "new")}
     assert [chosen[device]["latency_ms_p50"] for device in chosen] == [pytest.approx(one) for one in (1, 9, 9)]
+    assert [chosen[device]["latency_device"] for device in chosen] == ["a gpu", "a cpu", "a cpu"]
 
 
 def test_a_profile_of_other_code_is_none_of_the_trial(profile):
