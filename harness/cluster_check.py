@@ -1,6 +1,7 @@
 """zoombench cluster-check: what each node of a Ray cluster has, and what would fail trials there or change scores."""
 
 import argparse
+import contextlib
 import hashlib
 import os
 import platform
@@ -9,7 +10,6 @@ import shutil
 import socket
 import sys
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -17,8 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from . import contents, lookup, planned, preflight
-from .ledger import Ledger
+from .errors import ResultsError
+from .ledger import Ledger, at
 from .spec import Sweep
+from .store import Store
 from .sweepfile import Data
 
 if TYPE_CHECKING:
@@ -30,14 +32,20 @@ CLOCK_SECONDS = 2.0
 FREE_GIB = 1.0
 """Less free space than this, and checkpoints and predictions of a few trials fill the disk."""
 COLUMNS = ("CPUs", "GPUs", "Python", "zoombench", "torch", "CUDA", "Ray", "results", "data", "clock", "free")
+OF_FOLDER = "Mount the file system of the results there too, under the same path."
+OF_STORE = (
+    "What the store needs there (its address, such as AWS_ENDPOINT_URL, credentials, its package) must be set before "
+    "`ray start` on that node."
+)
 INSTALL = "Install the driver's version there: the same commit, `make install`, and start Ray again."
 
 
 def check_cluster(options: argparse.Namespace) -> int:
     """One row a node; the exit code is 1 if anything is wrong."""
-    ledger = Ledger.open(Path(options.results))
+    ledger = at(options.results).prepared()
+    ledger.refresh()
     sweep = planned.load(options.sweep, ledger) if options.sweep else None
-    driver, nodes, written = _ask(ledger.root, _of_data(sweep), address=options.address)
+    driver, nodes, written = _ask(ledger, _of_data(sweep), address=options.address)
     cuda = next((node.facts["cuda"] for node in nodes if node.facts.get("gpus")), "")
     table = Table(title=Text(f"{_nodes(len(nodes))} of {options.address or 'a Ray of our own'}"), title_justify="left")
     for column in ("node", *COLUMNS, "ZOOMBENCH_DATA"):
@@ -70,19 +78,22 @@ def check_cluster(options: argparse.Namespace) -> int:
     return WRONG if wrong else DONE
 
 
-def _ask(root: Path, of_data: dict[str, Any], *, address: str | None) -> tuple[dict[str, Any], list["Node"], set[str]]:
-    """What the driver and each node have, and the names of the files that the nodes wrote into the results folder."""
+def _ask(
+    ledger: Ledger, of_data: dict[str, Any], *, address: str | None
+) -> tuple[dict[str, Any], list["Node"], set[str]]:
+    """What the driver and each node have, and the names of what the nodes wrote into the results."""
     from . import sweep as on_ray
 
-    token = root / f".cluster-check-{secrets.token_hex(8)}"
-    question = of_data | {"token": str(token), "secret": secrets.token_hex(16)}
+    store, folder, secret = _objects(ledger.place), f".cluster-check-{secrets.token_hex(8)}", secrets.token_hex(16)
+    question = of_data | {"place": ledger.place, "folder": folder, "secret": secret}
     try:
-        token.write_text(question["secret"], encoding="utf-8")
+        with store.refusing():
+            store.put(f"{folder}/token", secret.encode())
         driver, nodes = look(question), on_ray.ask_nodes(look, question, address=address)
-        return driver, nodes, {path.name for path in root.glob(f"{token.name}.*")}
+        with store.refusing():
+            return driver, nodes, {name.rpartition("/")[2] for name in store.find(folder)}
     finally:
-        for path in root.glob(f"{token.name}*"):
-            path.unlink(missing_ok=True)
+        ledger.forget_folder(folder)
 
 
 def look(question: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +117,7 @@ def look(question: dict[str, Any]) -> dict[str, Any]:
         "ray": metadata.version("ray"),
         "data_root": os.environ.get("ZOOMBENCH_DATA", ""),
         "data": {label: _state(label, one, question) for label, one in question["data"].items()},
-    } | _seen_results(Path(question["token"]), question["secret"])
+    } | _seen_results(question)
 
 
 def _of_data(sweep: Sweep | None) -> dict[str, Any]:
@@ -135,20 +146,34 @@ def _state(label: str, wanted: dict[str, Any], question: dict[str, Any]) -> str:
     return f"other: what {folder} holds has the fingerprint {found or '(unreadable)'}, not {wanted['content']}"
 
 
-def _seen_results(token: Path, secret: str) -> dict[str, Any]:
-    """Whether the driver's file is here, and another can be written beside it; the name of that other."""
-    answer = token.with_name(f"{token.name}.{secrets.token_hex(8)}")
-    seen: dict[str, Any] = {"results": "same", "answer": answer.name, "free": 0.0}
+def _seen_results(question: dict[str, Any]) -> dict[str, Any]:
+    """Whether the driver's token is here, and another can be put beside it; the name of that other."""
+    place, answer, secret = question["place"], secrets.token_hex(8), question["secret"].encode()
+    seen: dict[str, Any] = {"place": place, "results": "same", "answer": answer, "free": 0.0}
     try:
-        if not token.parent.is_dir():
-            return seen | {"results": f"there is no {token.parent}"}
-        seen["free"] = shutil.disk_usage(token.parent).free / 2**30
-        if not token.exists() or token.read_text(encoding="utf-8") != secret:
-            return seen | {"results": f"{token.parent} is another folder than the driver's"}
-        answer.write_text(secret, encoding="utf-8")
+        root = at(place).root
+        if not root.is_dir():
+            return seen | {"results": f"there is no {root}"}
+        seen["free"] = shutil.disk_usage(root).free / 2**30
+        store = _objects(place)
+        with store.refusing() if _is_url(place) else contextlib.nullcontext():
+            if store.read(f"{question['folder']}/token") != secret:
+                return seen | {"results": f"{place} is another folder than the driver's"}
+            store.put(f"{question['folder']}/{answer}", secret)
     except OSError as error:
-        return seen | {"results": f"{token.parent} cannot be read and written: {error.strerror or error}"}
+        return seen | {"results": f"{place} cannot be read and written: {error.strerror or error}"}
+    except ResultsError as error:
+        return seen | {"results": str(error).rstrip(".")}
     return seen
+
+
+def _objects(place: str) -> Store:
+    """The results as objects, whether they are under a URL or in a folder."""
+    return Store(place if _is_url(place) else f"file://{place}")
+
+
+def _is_url(place: str) -> bool:
+    return "://" in place
 
 
 def _code() -> str:
@@ -171,12 +196,11 @@ def _faults(facts: dict[str, Any], driver: dict[str, Any]) -> dict[str, str]:
             f"other code of zoombench ({facts['zoombench']}) than the driver's ({driver['zoombench']}). {INSTALL}"
         )
     if facts["results"] != "same":
-        faults["results"] = (
-            f"results: {facts['results']}. Mount the file system of the results there too, under the same path."
-        )
+        faults["results"] = f"results: {facts['results']}. {OF_STORE if _is_url(driver['place']) else OF_FOLDER}"
     elif facts["free"] < FREE_GIB:
         faults["free"] = (
-            f"{facts['free']:.1f} GiB free for results, expected {FREE_GIB:g}. Free some, or give --results."
+            f"{facts['free']:.1f} GiB free for results, expected {FREE_GIB:g}. Free some, or give --results, or "
+            "ZOOMBENCH_CACHE where they are on a store."
         )
     absent = [f"{label}: {state}" for label, state in facts["data"].items() if state != "same"]
     if absent:
@@ -192,7 +216,8 @@ def _faults_of_node(node: "Node", written: set[str], *, cuda: str) -> dict[str, 
     facts, faults = node.facts, {}
     if facts["results"] == "same" and facts["answer"] not in written:
         faults["results"] = (
-            "results: what this node wrote does not appear at the driver. Mount the folder without caches."
+            "results: what this node wrote does not appear at the driver. Mount the folder, or reach the "
+            "store, without caches."
         )
     if len(facts["gpus"]) < node.gpus:
         faults["gpus"] = (

@@ -16,6 +16,7 @@ import pytest
 
 from zoombench.harness import cli, sweep
 from zoombench.harness.cluster_check import look
+from zoombench.harness.store import Store
 from zoombench.tests.datasets.marks import write_marks
 
 HIDES = shutil.which("unshare") and subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
@@ -103,15 +104,59 @@ def test_a_cluster_without_a_node_for_trials_is_said(answers, monkeypatch, tmp_p
     assert "no node that is there now runs trials" in capsys.readouterr().out
 
 
+def question_about(place):
+    return {"place": str(place), "folder": "asked", "secret": "s", "data": {}, "where": {}}
+
+
 def test_a_folder_that_is_not_the_drivers_is_told_from_it(tmp_path):
-    question = {"token": str(tmp_path / "results" / "token"), "secret": "s", "data": {}, "where": {}}
-    assert look(question)["results"] == f"there is no {tmp_path / 'results'}"
-    (tmp_path / "results").mkdir()
-    assert look(question)["results"] == f"{tmp_path / 'results'} is another folder than the driver's"
-    (tmp_path / "results" / "token").write_text("s")
-    seen = look(question)
+    results = tmp_path / "results"
+    assert look(question_about(results))["results"] == f"there is no {results}"
+    results.mkdir()
+    assert look(question_about(results))["results"] == f"{results} is another folder than the driver's"
+    (results / "asked").mkdir()
+    (results / "asked" / "token").write_text("s")
+    seen = look(question_about(results))
     assert seen["results"] == "same"
-    assert (tmp_path / "results" / seen["answer"]).exists()
+    assert (results / "asked" / seen["answer"]).exists()
+    (results / "asked" / "token").unlink()
+    (results / "asked" / "token").mkdir()
+    assert look(question_about(results))["results"] == f"{results} cannot be read and written: Is a directory"
+
+
+def test_a_store_that_is_not_the_drivers_is_told_from_it(s3, monkeypatch):
+    assert look(question_about(s3))["results"] == f"{s3} is another folder than the driver's"
+    Store(s3).put("asked/token", b"s")
+    seen = look(question_about(s3))
+    assert (seen["results"], seen["free"] > 0) == ("same", True)
+    assert Store(s3).read(f"asked/{seen['answer']}") == b"s"
+    reading = Store.read
+
+    def refuse(store, name):
+        raise PermissionError("Forbidden")
+
+    monkeypatch.setattr(Store, "read", refuse)
+    refused = look(question_about(s3))["results"]
+    assert refused.startswith(f"the results at {s3} cannot be used: PermissionError: Forbidden. Give credentials that ")
+    monkeypatch.setattr(Store, "read", reading)
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    assert "need the package gcsfs, which is not installed here" in look(question_about("gs://bucket/x"))["results"]
+
+
+def test_a_node_that_cannot_use_the_store_is_told_what_to_set_there(s3, answers, capsys):
+    answers({"results": f"the results at {s3} cannot be used: X"})
+    assert cli.main(["cluster-check", "--results", s3]) == 1
+    (said,) = capsys.readouterr().out.partition("┘\n")[2].splitlines()
+    assert said.startswith(f"second (bbbbbb): results: the results at {s3} cannot be used: X. What the store needs")
+    assert "`ray start`" in said
+    assert set(Store(s3).find()) == {"ledger-id"}, "it leaves its own notes nowhere"
+
+
+@pytest.mark.slow
+def test_a_ray_of_our_own_reads_and_answers_through_the_store(s3, sweep_file, zoombench):
+    checked = zoombench("cluster-check", sweep_file(), "--address", "local", "--results", s3, COLUMNS="240")
+    assert (checked.returncode, checked.stdout.splitlines()[-1]) == (0, "Every node has what the driver has.")
+    assert "1 node of a Ray of our own" in checked.stdout
+    assert set(Store(s3).find()) == {"ledger-id"}
 
 
 @pytest.mark.parametrize(
