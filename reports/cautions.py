@@ -115,6 +115,12 @@ def _of_costs(title: str, rows: pd.DataFrame) -> list[str]:
     conditions = rows["latency_conditions"].dropna().unique()
     if len(conditions) > 1:
         said.append(f"Latencies on {title} were measured under different conditions: {'; '.join(sorted(conditions))}.")
+    elsewhere = rows[(rows["latency_device"] != rows["device"]).fillna(False)]
+    for (profiled, trained), part in elsewhere.groupby(["latency_device", "device"]):
+        said.append(
+            f"Latency and memory of {', '.join(sorted(part['method'].unique()))} on {title} were profiled on "
+            f"{profiled}, and the trials ran on {trained}, of which they say nothing: run `zoombench profile` there."
+        )
     drifted = sorted(rows.loc[(rows["latency_drift"] > DRIFT).fillna(False), "method"].unique())
     if drifted:
         said.append(

@@ -137,6 +137,7 @@ def render(table: pd.DataFrame, about: About) -> str:
         m=family_size(whole, about.reference) if len(table) else 0,
         contents=table[["dataset", "data"]].dropna().drop_duplicates().sort_values(["dataset", "data"]).values.tolist(),
         devices=sorted(table["device"].dropna().unique()),
+        timed_on=sorted(table["latency_device"].fillna(table["device"]).dropna().unique()),
         scope=SCOPE,
         level=level(about.alpha),
         csv=downloads.link,

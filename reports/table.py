@@ -68,6 +68,7 @@ COLUMNS = (
         "latency_drift", "Float64", "largest change of the reference network in a process, a share; above 0.03 is much"
     ),
     Column("latency_conditions", "string", "precision, threads, batch, device and versions of the profile"),
+    Column("latency_device", "string", "device of the profile, which may not be the trial's"),
     Column("images_per_second", "Float64", "forward passes of the training batch, from device memory"),
     Column("pipeline_ms_p50", "Float64", "median milliseconds from reading one image to its answer, batch 1"),
     Column("pipeline_images_per_second", "Float64", "the same at the training batch, with the loader's processes"),

@@ -86,6 +86,13 @@ def test_the_interval_of_a_profile_is_over_its_processes_and_not_over_trials_tha
     assert found.entry("old").cost.profiled
 
 
+def test_the_energy_of_a_profile_is_one_measurement_however_many_trials_copy_it():
+    of_profile = cells(from_rows(profiled("old", 4.0, 1.25, energy_j=2.0)), "old")[0].entry("old").cost
+    assert (of_profile.energy_j, "energy_j" in of_profile.intervals) == (2.0, False)
+    own = [one | {"energy_j": 2.0 + i, "latency_source": "trial"} for i, one in enumerate(profiled("old", 4.0, 1.25))]
+    assert "energy_j" in cells(from_rows(own), "old")[0].entry("old").cost.intervals
+
+
 def test_cheaper_is_tested_over_the_processes_of_a_profile():
     claims = {}
     for half in (1.01, 3.0):
@@ -111,6 +118,11 @@ def test_the_page_warns_of_latencies_that_do_not_compare():
     assert "under different conditions: bf16; float32." in caution(
         [*(one | {"latency_conditions": "float32"} for one in old), *profiled("new", 2, 2, latency_conditions="bf16")]
     )
+    other = profiled("new", 2.0, 1.1, latency_device="a cpu", device="a gpu")
+    told = caution([*old, *other])
+    assert "Latency and memory of new on digits, small were profiled on a cpu, and the trials ran on a gpu" in told
+    for unknown in ({}, {"latency_device": "x", "device": ""}, {"latency_device": "x", "device": "x"}):
+        assert "were profiled on" not in caution([*old, *profiled("new", 2.0, 1.1, **unknown)])
     assert "while it measured new on digits, small" in caution([*old, *profiled("new", 2.0, 1.1, latency_drift=0.031)])
 
 
