@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--compile", action="store_true", default=None, help="overrides settings.compile")
         sub.add_argument("--workers", type=int, metavar="N", help="overrides settings.workers")
         sub.add_argument("--trials-at-once", type=int, metavar="N", help="overrides settings.trials_at_once")
+        sub.set_defaults(slots=None, calibrate=False)  # of a dry run
 
     run = add("run", commands.run_sweep, "run the trials of a sweep that are not done, then write its report")
     add_ways_to_run(run)
@@ -106,7 +107,18 @@ def _parser() -> argparse.ArgumentParser:
         help="only those that failed of this error class, such as oom, nan, lost or DataError; may be repeated",
     )
 
-    add_sweep(add("plan", commands.plan_sweep, "show the trials of a sweep and which of them would run"))
+    plan = add("plan", commands.plan_sweep, "show the trials of a sweep, which would run, and what that will cost")
+    add_sweep(plan)
+    plan.add_argument(
+        "--slots", type=_count, metavar="N", help="trials that run together (default: as many as this machine can)"
+    )
+    plan.add_argument(
+        "--calibrate", action="store_true", help="where nothing is known of a configuration, train some steps of it"
+    )
+    plan.add_argument(
+        "--steps", type=_count, default=100, metavar="N", help="steps of a calibration (default: 100; 10 at least)"
+    )
+    plan.set_defaults(device=None, precision=None, compile=None, workers=None, trials_at_once=None)
     add_sweep(add("status", commands.show_status, "count the trials of a sweep by state, and say why some failed"))
 
     profile = add("profile", profiling.profile_sweep, "measure each method alone: latency, throughput, memory, energy")

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import yaml
 from rich.console import Console
 
-from . import failures, lookup, planned, preflight, reporting, results, spec, storage, sweepfile, tuning
+from . import estimating, failures, lookup, planned, preflight, reporting, results, spec, storage, sweepfile, tuning
 from .errors import StorageLost, TrackingError, UsageError
 from .ledger import Ledger, at
 from .spec import Sweep, TrialSpec
@@ -74,8 +74,11 @@ def _run_missing(
             highlight=False,
             soft_wrap=True,
         )
+        here = None if options.address else estimating.slots_here(missing, settings)
+        slots = 1 if options.serial else here or settings.trials_at_once
         try:
-            _run_trials(missing, sweep, ledger, settings, options, console)
+            with estimating.predicted(missing, sweep, ledger, settings, slots=slots):
+                _run_trials(missing, sweep, ledger, settings, options, console)
         except KeyboardInterrupt:
             left = len(ledger.missing(chosen))
             print(
@@ -98,20 +101,23 @@ def show_log(options: argparse.Namespace) -> int:
 
 
 def plan_sweep(options: argparse.Namespace) -> int:
-    """One line a trial: what it is, its id, and what `run` would do with it."""
+    """One line a trial: what it is, its id, and what `run` would do with it; then what that will cost."""
     ledger = _looked_at(options)
     sweep, chosen = _load(options, ledger)
-    ledger.fetch([trial.id for trial in chosen], only=["done.json"])
+    settings = _settings(options, sweep)
+    ledger.fetch([trial.id for trial in chosen], only=["done.json", "metrics.jsonl"])
     wanted = {trial.id for trial in spec.select(sweep.trials, options.only)}
     tried = ("draw", "tuned settings") if sweep.file.tuning else ()
     rows = [("trial", "method", "dataset", "budget", "seed", *tried, "epochs", "what run does")]
     shown = [trial for trial in sweep.trials if trial.id in wanted or trial.skip]
     verbs = {"planned": "run", "started": "go on", "done": "done", "failed": "failed before", "running": "running now"}
     counts: Counter[str] = Counter()
+    to_run = []
     for trial in shown:
         what = f"skip: {trial.skip}" if trial.skip else f"wait: {trial.waits}" if trial.waits else ""
         what = what or verbs[_state(trial, ledger)]
         counts[what.split(":")[0]] += 1
+        to_run += [trial] if what.split(":")[0] in ("run", "go on", "wait") else []
         drawn = ("" if trial.draw is None else str(trial.draw), tuning.in_words(trial.drawn)) if tried else ()
         labels = (trial.method.label, trial.dataset.label, trial.budget_label)
         rows.append(
@@ -129,6 +135,10 @@ def plan_sweep(options: argparse.Namespace) -> int:
     if untold:
         print(f"The ids of trials on {', '.join(untold)} are provisional: they lack what the data's index files hold.")
     warn_of_changed_code(chosen, ledger)
+    if options.calibrate:
+        estimating.calibrate(to_run, sweep, ledger, settings, steps=options.steps)
+    for line in estimating.lines(to_run, sweep, ledger, settings, slots=options.slots):
+        print(line)
     return DONE
 
 

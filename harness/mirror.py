@@ -43,7 +43,7 @@ HEAVY = ("checkpoint.pt", "weights.pt")
 UNREAD_BY_TRIALS = ("weights.pt", "predictions.parquet", "looks.zip", "tracked.json")
 FORGOTTEN = ("checkpoint.pt", "metrics.jsonl", "cost.json", "tracked.json", "failed.json", "traceback.txt")
 """What a trial deletes of its files, when it starts over or is done: the store then loses it too."""
-OF_A_SWEEP = ("data.json", "resolved.yaml")
+OF_A_SWEEP = ("data.json", "estimate.json", "resolved.yaml")
 """What a sweep's folder holds that is read again."""
 STATES: dict[State, str] = {"done": "done.json", "failed": "failed.json", "started": "events.jsonl"}
 """The file that tells of each state, the first to be found goes."""

@@ -56,14 +56,14 @@ def profile_sweep(options: argparse.Namespace) -> int:
     ledger = ledger.prepared()
     profiles.fetch(ledger)
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    with _alone():
-        found = _located(list(chosen.values()), settings, ledger)
+    with alone():
+        found = located(list(chosen.values()), settings, ledger)
         if options.again:
             for one in found:
                 ledger.forget_folder(one.profile.name)
         missing = [one for one in found if not one.profile.is_done]
         console.print(f"{sweep.name}: {len(missing)} of {len(found)} configurations to measure")
-        for warning in _warnings(ledger) if missing else ():
+        for warning in doubts(ledger) if missing else ():
             console.print(f"warning: {warning}")
         try:
             failed = _measure(missing, settings, options, console)
@@ -93,16 +93,16 @@ class Measured:
         return f"{self.trial.method.label}, {self.trial.dataset.label}, {self.trial.budget_label}"
 
 
-def _located(trials: Sequence[TrialSpec], settings: Settings, ledger: Ledger) -> list[Measured]:
+def located(trials: Sequence[TrialSpec], settings: Settings, ledger: Ledger) -> list[Measured]:
     """Each configuration under the conditions of this machine; a fresh process tells what device it would use."""
     devices: dict[bool, dict[str, Any]] = {}
     found = []
     for trial in trials:
         on_cpu = trial.budget.gpus == 0
         if on_cpu not in devices:
-            told = _ask(trial, settings)
+            told = ask(trial, settings)
             if told.returncode:
-                raise UsageError(f"no device to measure on: {_last_line(told)}. Choose one with --device.")
+                raise UsageError(f"no device to measure on: {last_line(told)}. Choose one with --device.")
             devices[on_cpu] = json.loads(told.stdout)
         known = devices[on_cpu] | {
             "precision": settings.precision,
@@ -125,9 +125,9 @@ def _measure(
             if one.trial.id in failed or result.exists():
                 continue
             result.parent.mkdir(parents=True, exist_ok=True)
-            done = _ask(one.trial, settings, str(result), calls=options.calls, seconds=options.seconds)
+            done = ask(one.trial, settings, str(result), calls=options.calls, seconds=options.seconds)
             if done.returncode:
-                failed[one.trial.id] = _last_line(done)
+                failed[one.trial.id] = last_line(done)
                 console.print(f"FAILED {one.title}: {failed[one.trial.id]}")
             else:
                 console.print(f"[process {number + 1} of {options.processes}] {one.title}")
@@ -137,21 +137,22 @@ def _measure(
     return failed
 
 
-def _ask(
-    trial: TrialSpec, settings: Settings, *words: str, calls: int = 0, seconds: float = 0
+def ask(
+    trial: TrialSpec, settings: Settings, *words: str, module: str = "timing", **amounts: float
 ) -> "subprocess.CompletedProcess[str]":
-    """Ask a fresh process; it is killed where this one is interrupted."""
-    request = {"spec": trial.to_json(), "settings": settings.model_dump(), "calls": calls, "seconds": seconds}
-    command = [sys.executable, "-m", "zoombench.harness.timing", *words]
+    """Ask a fresh process of a module of the harness; it is killed where this one is interrupted."""
+    request = {"spec": trial.to_json(), "settings": settings.model_dump()} | amounts
+    command = [sys.executable, "-m", f"zoombench.harness.{module}", *words]
     return subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
 
 
-def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
+def last_line(done: "subprocess.CompletedProcess[str]") -> str:
+    """What a process that failed said last."""
     return (done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"])[-1]
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Hold the machine's lock, which goes with the process: two profiles at once would measure each other."""
     path = Path(tempfile.gettempdir()) / "zoombench-profile.lock"
     with contextlib.suppress(FileExistsError, PermissionError):  # somebody else's is as good, to read is enough
@@ -166,7 +167,7 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _warnings(ledger: Ledger) -> list[str]:
+def doubts(ledger: Ledger) -> list[str]:
     """What else the machine is at, as far as can be seen from here."""
     load, cpus = os.getloadavg()[0], os.cpu_count() or 1
     running = sum(ledger.is_held(lock.parent.name) for lock in ledger.root.glob("trials/*/lock"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from . import planned, results, sweepfile
+from . import estimating, planned, results, sweepfile
 from .errors import TableError, UsageError
 from .ledger import Ledger, at, write_text
 from .spec import Sweep
@@ -200,6 +200,7 @@ def of_sweep(sweep: Sweep, ledger: Ledger, run_ids: Mapping[str, str], *, all_pi
         curves=pd.DataFrame(results.curves(sweep, ledger)),
         margins=sweep.file.margins,
         notes=(*results.cautions(sweep, ledger), *((shown,) if own and all_pictures else ())),
+        predicted=estimating.compared(sweep, ledger),
         methods=tuple(dict.fromkeys(trial.method.label for trial in sweep.trials)),
         places=tuple(dict.fromkeys((trial.dataset.label, trial.budget_label) for trial in sweep.trials)),
     )
@@ -345,6 +346,11 @@ def _joined(sources: Sequence[Source]) -> Source:
             curves=pd.concat(curves, ignore_index=True).drop_duplicates() if curves else None,
             margins=margins,
             notes=tuple(dict.fromkeys(note for about in abouts for note in about.notes)),
+            predicted=tuple(
+                replace(row, label=f"{label}, {row.label}")
+                for label, about in zip(labels, abouts, strict=True)
+                for row in about.predicted
+            ),
             methods=tuple(dict.fromkeys(name for about in abouts for name in about.methods)),
             places=tuple(dict.fromkeys(place for about in abouts for place in about.places)),
         ),

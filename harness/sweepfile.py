@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from .budget import Budget, Training
 from .errors import SweepFileError
 from .lookup import closest, complaint, explain
+from .prices import Prices
 from .search_space import FIRST_SEED, Tuning
 
 SWEEPS = Path(__file__).parent / "sweeps"
@@ -73,6 +74,8 @@ class Running(BaseModel):
     """A trial that takes longer is ended, and fails; left out: none is."""
     storage_patience_minutes: float = Field(default=10, ge=0)
     """How long a results folder that is away, or has no room, is waited for; 0 waits for nothing."""
+    cost: Prices = Prices()
+    """By what `plan` tells money, energy and carbon dioxide."""
 
 
 class Settings(Running):
@@ -248,6 +251,7 @@ def _explain_at(error: ValidationError) -> str:
     models: dict[str, type[BaseModel]] = {"budgets": Budget, "training": Training, "data": Data, "settings": Running}
     models["tuning"] = Tuning
     model = models.get(str(first["loc"][0]), SweepFile) if len(first["loc"]) > 1 else SweepFile
+    model = Prices if first["loc"][:2] == ("settings", "cost") and len(first["loc"]) > 2 else model
     if first["type"] == "value_error":
         return f"{first['msg'].removeprefix('Value error, ')}, found {first['input']!r}."
     return explain(error, model.model_fields)

@@ -19,6 +19,7 @@ from .figures import CostAxis
 from .gaps import absent
 from .pairwise import Matrix, matrices
 from .pictures import collect
+from .predicted import Predicted, far_off
 from .published import beside
 from .rank_diagram import rank_diagram
 from .statistics import ALPHA
@@ -66,6 +67,8 @@ class About:
     """Metric to the difference, in its unit, below which two methods count as equal; declared before the runs."""
     notes: tuple[str, ...] = ()
     """Cautions that whoever ran the trials adds."""
+    predicted: tuple[Predicted, ...] = ()
+    """What it was predicted to cost, and what it did."""
     alpha: float = ALPHA
     """Error that the whole family of planned comparisons may make; intervals are at 1 - alpha."""
     paired: bool = True
@@ -119,7 +122,13 @@ def render(table: pd.DataFrame, about: About) -> str:
         share_rows=downloads.shares,
         sentences=sentences(found) if done and found else (),
         verdicts=[_verdict(cell) for cell in found],
-        cautions=[*about.notes, *unequal(searched, whole), *cautions(table, found), *beyond.reasons],
+        cautions=[
+            *about.notes,
+            *unequal(searched, whole),
+            *cautions(table, found),
+            *far_off(about.predicted),
+            *beyond.reasons,
+        ],
         tuned=searched,
         tuning_rows=downloads.tuning,
         done=done,

@@ -61,7 +61,7 @@ def asked(monkeypatch):
         write_json(profiles.Path(words[0]), measurement(*([2.0] * 10)))
         return types.SimpleNamespace(returncode=0, stdout="", stderr="")
 
-    monkeypatch.setattr(profiling, "_ask", ask)
+    monkeypatch.setattr(profiling, "ask", ask)
     return types.SimpleNamespace(heard=heard, fail=fail)
 
 
@@ -106,7 +106,7 @@ def test_methods_take_turns_and_nobody_always_comes_first(profile, asked):
 
 
 def test_what_is_measured_stays_after_ctrl_c(profile, asked, monkeypatch):
-    ask, left = profiling._ask, [1, 1, 1, 1]  # where it runs, and three processes
+    ask, left = profiling.ask, [1, 1, 1, 1]  # where it runs, and three processes
 
     def stopped(trial, settings, *words, **request):
         if not left:
@@ -114,10 +114,10 @@ def test_what_is_measured_stays_after_ctrl_c(profile, asked, monkeypatch):
         left.pop()
         return ask(trial, settings, *words, **request)
 
-    monkeypatch.setattr(profiling, "_ask", stopped)
+    monkeypatch.setattr(profiling, "ask", stopped)
     code, told = profile.say()
     assert (code, "the same command goes on from there" in told) == (130, True)
-    monkeypatch.setattr(profiling, "_ask", ask)
+    monkeypatch.setattr(profiling, "ask", ask)
     assert profile.say()[0] == 0
     assert len(asked.heard) == 2 * 5
     assert "0 of 2 configurations" in profile.say()[1]
