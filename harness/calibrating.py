@@ -36,7 +36,7 @@ PREDICTION_BYTES = 16
 
 
 def measure(spec: TrialSpec, settings: Settings, *, steps: int) -> dict[str, Any]:
-    """Train for so many steps and judge some batches. Raises TrialError where the epochs are too short to tell."""
+    """Train for so many steps and judge some batches. Raises TrialError where no two can be timed."""
     device = trial.pick_device(spec, settings)
     ranks = parallel.processes(spec, device)
     at_a_time = 1 if ranks == 1 else trial.CHECK_EVERY  # several processes are asked only where they wait anyway
@@ -62,8 +62,8 @@ def measure(spec: TrialSpec, settings: Settings, *, steps: int) -> dict[str, Any
     times = [(after - before) / at_a_time for (a, before), (b, after) in pairwise(marks) if a == b]
     if len(times) < 2:
         raise TrialError(
-            f"the epochs of {spec.title} are too short to time their steps. Run one trial: the others are then "
-            "estimated from it."
+            f"{len(times)} steps of {spec.title} could be timed, expected 2 or more. Raise --steps; where an epoch has "
+            "but one step run one trial, from which the others are then estimated."
         )
     pieces = [sum(times[i] for i in part) / len(part) for part in parallel.cut(range(len(times)), PIECES) if part]
     saved = ended - marks[-1][1] if checkpoint_bytes else 0.0

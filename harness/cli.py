@@ -115,9 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument(
         "--calibrate", action="store_true", help="where nothing is known of a configuration, train some steps of it"
     )
-    plan.add_argument(
-        "--steps", type=_count, default=100, metavar="N", help="steps of a calibration (default: 100; 10 at least)"
-    )
+    plan.add_argument("--steps", type=_count, default=100, metavar="N", help="steps of a calibration (default: 100)")
     plan.set_defaults(device=None, precision=None, compile=None, workers=None, trials_at_once=None)
     add_sweep(add("status", commands.show_status, "count the trials of a sweep by state, and say why some failed"))
 

@@ -32,6 +32,8 @@ FACTOR = 1.5
 configuration has two finished trials."""
 PROTOCOL = 1
 """Raised when harness/calibrating.py measures differently: calibrations are then made again."""
+BUSY = 0.3
+"""Load for each CPU from which on the machine is called busy."""
 LOOKED_AT = 3
 """Finished trials of a configuration whose files are weighed."""
 
@@ -345,6 +347,7 @@ def _from_calibration(trial: TrialSpec, ledger: Ledger, settings: Settings) -> P
         return None
     seen = known[-1]
     seconds, variance = extrapolated(seen, trial.budget.epochs)
+    busy = ", which was busy" if seen["load"] > BUSY * seen["cpus"] else ""
     return Prediction(
         group=f"{profiles.configuration(trial)}, {trial.budget.epochs}",
         seconds=seconds,
@@ -354,8 +357,7 @@ def _from_calibration(trial: TrialSpec, ledger: Ledger, settings: Settings) -> P
         shared=variance,
         freedom=len(seen["piece_seconds"]) - 1,
         factor=FACTOR,
-        basis=f"calibrations of {seen['steps']} steps, on {seen['conditions']['device']} under a load of "
-        f"{seen['load']:.1f} on {seen['cpus']} CPUs",
+        basis=f"calibrations of {seen['steps']} steps, on {seen['conditions']['device']}{busy}",
         size=seen["weights_bytes"] + seen["prediction_bytes"],
         checkpoint=seen["checkpoint_bytes"],
     )

@@ -139,7 +139,7 @@ def compared(sweep: Sweep, ledger: Ledger) -> tuple[Predicted, ...]:
             if spent is not None:
                 parts.append((trial.method.label, told[trial.id], spent))
     labels = dict.fromkeys(label for label, _, _ in parts)
-    found = []
+    found: list[Predicted] = []
     for on_gpu in (True, False):
         mine = [part for part in parts if (part[1].gpus > 0) is on_gpu]
         for label in [*labels, *(["all"] if len(labels) > 1 else [])]:

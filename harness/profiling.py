@@ -23,6 +23,7 @@ from rich.table import Table
 
 from . import planned, preflight, profiles, spec, storage
 from .errors import UsageError
+from .estimates import BUSY
 from .ledger import Ledger, at
 from .profiles import Profile
 from .spec import TrialSpec
@@ -31,8 +32,6 @@ from .sweepfile import Settings
 DONE, FAILED, INTERRUPTED = 0, 3, 130
 FEWEST_PROCESSES = 3
 """An interval over fewer processes says nothing."""
-BUSY = 0.3
-"""Load for each CPU from which on the machine is called busy."""
 
 
 def profile_sweep(options: argparse.Namespace) -> int:
