@@ -47,7 +47,7 @@ def lines(
     if parts:
         count = slots or slots_here(trials, settings)
         said.append(f"Estimate for {len(known)} of {len(trials)} trials to run:")
-        said += [f"  {name:10} {_in_words(amount)} {unit}" for name, amount, unit in _amounts(parts, count, settings)]
+        said += [f"  {name:10} {_in_words(amount)} {unit}".rstrip() for name, amount, unit in _amounts(parts, count, settings)]
         used = Counter(prediction.basis for prediction, _ in parts)
         said += [f"  {count} by {basis}" for basis, count in used.items()]
         said.append(
