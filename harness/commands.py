@@ -136,7 +136,11 @@ def plan_sweep(options: argparse.Namespace) -> int:
         print(f"The ids of trials on {', '.join(untold)} are provisional: they lack what the data's index files hold.")
     warn_of_changed_code(chosen, ledger)
     if options.calibrate:
-        estimating.calibrate(to_run, sweep, ledger, settings, steps=options.steps)
+        try:
+            estimating.calibrate(to_run, sweep, ledger, settings, steps=options.steps)
+        except KeyboardInterrupt:
+            print("\nStopped. What is calibrated stays; the same command goes on from there.", flush=True)
+            return INTERRUPTED
     for line in estimating.lines(to_run, sweep, ledger, settings, slots=options.slots):
         print(line)
     return DONE

@@ -47,7 +47,10 @@ def lines(
     if parts:
         count = slots or slots_here(trials, settings)
         said.append(f"Estimate for {len(known)} of {len(trials)} trials to run:")
-        said += [f"  {name:10} {_in_words(amount)} {unit}".rstrip() for name, amount, unit in _amounts(parts, count, settings)]
+        said += [
+            f"  {name:10} {_in_words(amount)} {unit}".rstrip()
+            for name, amount, unit in _amounts(parts, count, settings)
+        ]
         used = Counter(prediction.basis for prediction, _ in parts)
         said += [f"  {count} by {basis}" for basis, count in used.items()]
         said.append(
@@ -148,7 +151,7 @@ def compared(sweep: Sweep, ledger: Ledger) -> tuple[Predicted, ...]:
     for run in kept["runs"]:
         if "predicted" in run and "seconds" in run:
             amount = Amount(*run["predicted"]).times(1 / 60)
-            title = f"run of {run['time'][:16].replace('T', ' ')} UTC on {run['slots']} slots"
+            title = f"run of {run['time'][:16].replace('T', ' ')} UTC on {_slots(run['slots'])}"
             found.append(Predicted(title, "wall-clock, minutes", run["trials"], *amount, actual=run["seconds"] / 60))
     return tuple(found)
 
@@ -182,7 +185,7 @@ def _amounts(parts: Sequence[Weighed], slots: int, settings: Settings) -> Iterat
                 energies.append(estimates.total(some, of=lambda one: one.joules or 0.0).times(1 / KWH))
             elif prices.watts:
                 energies.append(hours.times(prices.watts / 1000))
-    yield "wall-clock", estimates.wall_clock(parts, slots).times(1 / 60), f"minutes on {slots} slots"
+    yield "wall-clock", estimates.wall_clock(parts, slots).times(1 / 60), f"minutes on {_slots(slots)}"
     sized = [part for part in parts if part[0].size is not None]
     if sized:
         of_files = sum(one.size or 0.0 for one, _ in sized) / 2**20
@@ -206,6 +209,10 @@ def _left(trial: TrialSpec, ledger: Ledger) -> float:
     """Share of a trial that is still to be trained."""
     epochs = len({score["epoch"] for score in ledger.scores(trial.id) if score["split"] == "train"})
     return max(0.0, 1 - epochs / trial.budget.epochs)
+
+
+def _slots(count: int) -> str:
+    return f"{count} slot{'' if count == 1 else 's'}"
 
 
 def _in_words(amount: Amount) -> str:

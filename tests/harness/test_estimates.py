@@ -391,6 +391,17 @@ def test_a_method_that_cannot_be_calibrated_is_told(sweep, ledger, capsys, monke
     assert not list((ledger.root / "estimates").glob("*/*"))
 
 
+def test_ctrl_c_leaves_what_is_calibrated(sweep, ledger, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(estimating.profiling.tempfile, "tempdir", str(tmp_path))
+
+    def ask(*words, **request):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(estimating.profiling, "ask", ask)
+    code, told = plan(capsys, sweep().path, ledger, "--calibrate")
+    assert (code, "the same command goes on from there" in told) == (130, True)
+
+
 def test_epochs_of_one_step_cannot_be_calibrated(sweep, ledger):
     made = sweep(budgets={"b": {"image_size": 16, "epochs": 3, "batch": 4096}}, methods={"tiny": {}}, seeds=1)
     with pytest.raises(
