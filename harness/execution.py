@@ -125,7 +125,7 @@ def _execute_held(spec: TrialSpec, ledger: Ledger, settings: Settings, *, commit
         ledger.fail(
             spec.id,
             error_class=type(error).__name__,
-            message=_message(error) + (_less_memory(spec.budget) if ran_out else ""),
+            message=f"{_message(error).rstrip('.')}. {_less_memory(spec.budget)}" if ran_out else _message(error),
             traceback=traceback.format_exc(),
             commit=commit,
             attempts=attempt,
@@ -161,9 +161,9 @@ def _less_memory(budget: Budget) -> str:
     """What to try where memory ran out."""
     together = budget.micro_batch or budget.batch
     if together == 1:
-        return " A batch goes through the network one by one already: try a smaller image_size or another precision."
+        return "A batch goes through the network one by one already: try a smaller image_size or another precision."
     return (
-        f" {together} examples went through the network together: give the budget a micro_batch of {together // 2}, "
+        f"{together} examples went through the network together: give the budget a micro_batch of {together // 2}, "
         "which learns from the same batch in pieces."
     )
 

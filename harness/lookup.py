@@ -14,7 +14,6 @@ import hashlib
 import importlib
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -248,10 +247,16 @@ def explain(error: ValidationError, known: Iterable[str]) -> str:
     ]
     expected = " or ".join(dict.fromkeys(same))
     found = first["input"]
-    hint = (
-        " YAML reads it as text: write 1.0e-3." if isinstance(found, str) and re.fullmatch(r"\d+e-?\d+", found) else ""
-    )
+    hint = " Leave the quotes out." if isinstance(found, str) and _is_number(found) else ""
     return f"expected {expected}, found {found!r}.{hint}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _execute(tree: ast.Module, *, kind: Kind, name: str, path: Path) -> ModuleType:

@@ -38,7 +38,7 @@ def run(failing, ledger):
 def test_failures_are_told_by_cause(run, ledger):
     said = failures.lines(run, ledger)
     assert said[0] == "  failed  MemoryError (1 trial)"
-    assert said[1].endswith("told to run out of memory")
+    assert "told to run out of memory. 16 examples went through the network together" in said[1]
     assert said[3] == "  failed  NonFiniteLoss (1 trial)"
 
 

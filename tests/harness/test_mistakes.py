@@ -66,9 +66,9 @@ MISTAKES = {
         {"budgets": None, "budget": {"b": BUDGET}},
         "small.yaml:6: budget: unknown key 'budget'. Did you mean budgets?",
     ),
-    "a number that YAML reads as text": (
-        {"training": {"learning_rate": "1e-3"}},
-        "training.learning_rate: expected a valid number, found '1e-3'. YAML reads it as text: write 1.0e-3.",
+    "a number in quotes": (
+        {"training": {"learning_rate": "0.001"}},
+        "training.learning_rate: expected a valid number, found '0.001'. Leave the quotes out.",
     ),
     "a margin of no metric": (
         {"margins": {"acuracy": 0.01}},

@@ -272,4 +272,4 @@ def test_a_driver_whose_folder_stays_away_stops_and_says_how_to_go_on(sweep_file
     assert f"Stopped. The results folder {results} is away" in said
     assert f"Go on with: zoombench run {path} --serial" in said
     assert "Traceback" not in said
-    assert not results.exists()
+    assert not (results / "trials").exists(), "begun anew in a folder that was away"
